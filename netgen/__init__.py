@@ -1,0 +1,1 @@
+"""Generators: residual network -> train and deploy prototxt (`resnet`), schedule -> NAG solver (`solver`)."""

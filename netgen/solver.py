@@ -1,0 +1,61 @@
+"""NAG solvers: schedules in epochs (the paper's III-C) turned into Caffe's iterations."""
+import math
+
+from caffe_files import messages as m
+from paper import facts, ours
+
+DISPLAY = 100  # iterations between two loss lines of the stock `caffe train`
+
+
+def pretraining(net, prefix, train, test, test_batch, epochs, batch=ours.BATCH, rate=ours.PRETRAIN_RATE):
+    """Pretraining on a source of `train` images, tested on `test` others (counts). Rate and steps are ours (paper/ours.py)."""
+    drops = [share * epochs for share in ours.PRETRAIN_DROP_AT]
+    return nag(net, prefix, train, test, test_batch, epochs, batch,
+               rate, ours.PRETRAIN_DROP, drops, ours.PRETRAIN_SOLVER)
+
+
+def finetuning(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.BATCH,
+               rate=facts.FINETUNE_RATE):
+    """Fine-tuning on FER+: 8 epochs, 0.01, times 0.1 at epochs 4 and 6 (III-C). Other lengths keep the proportions."""
+    drops = [drop * epochs / facts.FINETUNE_EPOCHS for drop in facts.FINETUNE_DROP_EPOCHS]
+    return nag(net, prefix, train, test, test_batch, epochs, batch,
+               rate, facts.FINETUNE_DROP, drops, facts.FINETUNE_SOLVER)
+
+
+def from_scratch(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.BATCH,
+                 rate=ours.SCRATCH_RATE):
+    """Training on FER+ from random weights: fine-tuning's epochs and drops at a fresh network's rate (ours)."""
+    return finetuning(net, prefix, train, test, test_batch, epochs, batch, rate)
+
+
+def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_epochs, kind):
+    """A SolverParameter: rate x `drop` at each of `drop_epochs`; a validation each epoch; the whole test part each time.
+
+    `net`: path of the train prototxt; `prefix`: of snapshots; both as Caffe sees them from its working directory.
+    """
+    max_iter = iterations(epochs, train, batch)
+    return m.SolverParameter(
+        net=net,
+        type=kind,
+        base_lr=rate,
+        lr_policy="multistep",
+        gamma=drop,
+        stepvalue=[iterations(epoch, train, batch) for epoch in drop_epochs],
+        max_iter=max_iter,
+        momentum=ours.MOMENTUM,
+        weight_decay=ours.WEIGHT_DECAY,
+        test_iter=[math.ceil(test / test_batch)],
+        test_interval=iterations(1 / ours.VALIDATIONS_PER_EPOCH, train, batch),
+        test_initialization=False,
+        display=DISPLAY,
+        average_loss=DISPLAY,
+        snapshot=math.ceil(max_iter / ours.SNAPSHOTS),
+        snapshot_prefix=prefix,
+        random_seed=ours.PRETRAIN_TRIAL,
+        solver_mode=m.SolverParameter.CPU,
+    )
+
+
+def iterations(epochs, images, batch):
+    """Iterations that show `images` images `epochs` times in batches of `batch`, rounded up."""
+    return math.ceil(round(epochs * images / batch, 6))

@@ -1,0 +1,204 @@
+"""netgen: the nets and solvers are the paper's, the committed files are the generators', and Caffe agrees."""
+import glob
+import os
+
+import pytest
+
+import errors
+from caffe_files import messages as m
+from caffe_files import text
+from netgen import describe, resnet, solver
+from netgen.__main__ import write_all
+from paper import facts, ours
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SISTER = dict(relu_after_sum=False, conv_bias=True)  # the sister paper's form
+
+
+@pytest.fixture
+def caffe():
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    return pytest.importorskip("caffe")
+
+
+def deploy(depth=20, **form):
+    return resnet.deploy_net(depth, "ferplus", 8, **form)
+
+
+def by_name(net):
+    return {layer.name: layer for layer in net.layer}
+
+
+# Exact counts from the paper's 280K and 474K and the arithmetic of the other shortcuts.
+@pytest.mark.parametrize("depth, shortcut, count", [
+    (20, "2x2", 280024), (32, "2x2", 474456), (20, "identity", 269592), (32, "identity", 464024),
+    (20, "1x1", 272344), (32, "1x1", 466776)])
+def test_trainable_parameters_and_caffe_counts_the_same(caffe, tmp_path, depth, shortcut, count):
+    net = deploy(depth, shortcut=shortcut)
+    assert describe.trainable_parameters(net) == count
+    text.write(str(tmp_path / "net.prototxt"), net)
+    loaded = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+    learnt = [b for name, blobs in loaded.params.items() if not name.endswith("_bn") for b in blobs]
+    assert sum(b.data.size for b in learnt) == count
+    costs = {cost.name: cost for cost in describe.costs(net)}
+    for layer in net.layer:
+        shape = tuple(loaded.blobs[layer.top[0]].data.shape[1:])
+        assert costs[layer.name].shape == shape, layer.name
+    kept = sum(b.data.size for name, blobs in loaded.params.items() if name.endswith("_bn") for b in blobs)
+    assert sum(cost.fixed for cost in costs.values()) == kept
+
+
+@pytest.mark.parametrize("depth", facts.DEPTHS)
+def test_the_paper_rounds_to_our_count(depth):
+    assert round(describe.trainable_parameters(deploy(depth)) / 1000) == facts.PARAMETERS_K[depth]
+
+
+def test_multiply_accumulates_by_hand():
+    n, total = 3, 0
+    total += 3 * 9 * 16 * 32 * 32
+    total += 2 * n * 16 * 9 * 16 * 32 * 32
+    for narrow, wide, side in ((16, 32, 16), (32, 64, 8)):
+        total += (narrow * 9 * wide + narrow * 4 * wide + (2 * n - 1) * wide * 9 * wide) * side * side
+    assert sum(cost.macs for cost in describe.costs(deploy(20))) == total + 64 * 8
+
+
+@pytest.mark.parametrize("depth", [0, 2, 18, 19, 21, 51])
+def test_other_depths_are_refused_with_the_list(depth):
+    with pytest.raises(errors.Fail, match="6n.2 .8, 14, 20, 26, 32"):
+        deploy(depth)
+
+
+def test_other_shortcuts_are_refused_with_the_list():
+    with pytest.raises(errors.Fail, match="2x2, 1x1, identity"):
+        deploy(shortcut="3x3")
+
+
+def test_layers_of_table_1():
+    for depth in facts.DEPTHS:
+        n = resnet.blocks_per_group(depth)
+        convolutions = [l for l in deploy(depth).layer if l.type == "Convolution" and not l.name.endswith("_proj")]
+        widths = [l.convolution_param.num_output for l in convolutions]
+        assert widths == [16] * (2 * n + 1) + [32] * (2 * n) + [64] * (2 * n)
+        assert all(list(l.convolution_param.kernel_size) == [3] for l in convolutions)
+
+
+def test_the_residual_unit_reads_as_he_et_al():
+    layers = by_name(deploy())
+    chain = ["group1_block0_conv0", "group1_block0_conv0_bn", "group1_block0_conv0_scale", "group1_block0_conv0_relu",
+             "group1_block0_conv1", "group1_block0_conv1_bn", "group1_block0_conv1_scale", "group1_block0_sum",
+             "group1_block0_sum_relu"]
+    names = [l.name for l in deploy().layer]
+    assert [n for n in names if n in chain] == chain and "group1_block0_conv1_relu" not in layers
+    assert list(layers["group1_block0_sum"].bottom) == ["group1_block0_proj", "group1_block0_conv1"]
+    assert list(layers["group0_block0_sum"].bottom) == ["first_conv", "group0_block0_conv1"]
+    projection = layers["group1_block0_proj"].convolution_param
+    assert (list(projection.kernel_size), list(projection.stride), projection.bias_term) == ([2], [2], False)
+    assert {"group1_block0_proj_bn", "group1_block0_proj_scale"} <= set(layers)
+    assert all(l.convolution_param.weight_filler.type == "msra" for l in layers.values() if l.type == "Convolution")
+
+
+def test_the_sister_form():
+    layers = by_name(deploy(**SISTER))
+    assert not [n for n in layers if n.endswith("sum_relu")]
+    assert all(l.convolution_param.bias_term for l in layers.values() if l.type == "Convolution")
+
+
+def test_batch_norm_leaves_the_phase_to_caffe():
+    for layer in deploy().layer:
+        if layer.type == "BatchNorm":
+            assert not layer.batch_norm_param.HasField("use_global_stats")
+            assert [(p.lr_mult, p.decay_mult) for p in layer.param] == [(0, 0)] * 3
+
+
+def test_identity_takes_every_second_pixel_and_adds_zero_channels(caffe, tmp_path):
+    import numpy as np
+    path = str(tmp_path / "net.prototxt")
+    text.write(path, deploy(shortcut="identity"))
+    net = caffe.Net(path, caffe.TEST)
+    net.blobs["data"].data[...] = np.random.RandomState(0).randn(*net.blobs["data"].data.shape)
+    net.forward()
+    before, after = net.blobs["group0_block2_sum"].data, net.blobs["group1_block0_widen"].data
+    np.testing.assert_array_equal(after[:, :16], before[:, :, ::2, ::2])
+    assert after.shape[1] == 32 and not after[:, 16:].any()
+
+
+def test_train_and_deploy_nets_share_their_trunk():
+    for path in glob.glob(os.path.join(ROOT, "prototxt", "*_train.prototxt")):
+        train = text.read(path, m.NetParameter)
+        other = text.read(path.replace("_train", "_deploy"), m.NetParameter)
+        assert train.name == other.name
+        assert list(train.layer)[2:-2] == list(other.layer)[1:-1]
+        data = train.layer[0], train.layer[1]
+        assert [l.include[0].phase for l in data] == [m.TRAIN, m.TEST]
+        assert all(l.transform_param.crop_size == 32 and not l.transform_param.mirror for l in data)
+        assert train.layer[-1].type == "Accuracy" and train.layer[-1].include[0].phase == m.TEST
+
+
+def test_the_final_layer_carries_its_data_set():
+    for dataset, size in ours.DATASETS.items():
+        net = text.read(os.path.join(ROOT, "prototxt", "resnet32_%s_deploy.prototxt" % dataset), m.NetParameter)
+        final = [l for l in net.layer if l.type == "InnerProduct"]
+        assert [(l.name, l.inner_product_param.num_output) for l in final] == [("fc_" + dataset, size["classes"])]
+
+
+def test_the_fine_tuning_solver_is_the_papers():
+    s = text.read(os.path.join(ROOT, "solvers", "resnet20_ferplus_finetune.prototxt"), m.SolverParameter)
+    epoch = 160000 // 128
+    assert s.type == "Nesterov" and s.lr_policy == "multistep"
+    assert (round(s.base_lr, 8), round(s.gamma, 8), list(s.stepvalue)) == (0.01, 0.1, [4 * epoch, 6 * epoch])
+    assert s.max_iter == 8 * epoch
+    assert s.test_iter[0] * 144 == 3312
+
+
+@pytest.mark.parametrize("source", [s.name for s in facts.SOURCES])
+def test_pretraining_lasts_as_long_as_the_paper_says(source):
+    for depth in facts.DEPTHS:
+        s = text.read(os.path.join(ROOT, "solvers", "resnet%d_%s.prototxt" % (depth, source)), m.SolverParameter)
+        size = ours.DATASETS[source]
+        low, high = facts.PRETRAIN_EPOCHS_RANGE
+        assert low <= s.max_iter * ours.BATCH / size["train"] <= high + 0.01
+        assert s.type == "Nesterov"
+        assert s.test_iter[0] * size["test_batch"] == size["test"], "each test image once"
+        assert s.max_iter % s.snapshot == 0 or s.max_iter // s.snapshot < ours.SNAPSHOTS
+
+
+def test_iterations_are_rounded_up():
+    assert solver.iterations(1, 50000, 128) == 391
+    assert solver.iterations(8, 160000, 128) == 10000
+    assert solver.iterations(0.1 * 3, 1280, 128) == 3
+
+
+def test_committed_files_are_what_the_generators_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written = write_all()
+    committed = [os.path.relpath(p, ROOT) for d in ("prototxt", "solvers") for p in glob.glob(os.path.join(ROOT, d, "*"))]
+    assert sorted(written) == sorted(committed)
+    for path in written:
+        with open(path) as new, open(os.path.join(ROOT, path)) as old:
+            assert new.read() == old.read(), "%s: run `make prototxt`" % path
+
+
+def test_another_root_stands_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in write_all(root="elsewhere"):
+        assert path.startswith("elsewhere/")
+        content = open(path).read()
+        for key in ("source:", "mean_file:", "net:", "snapshot_prefix:"):
+            assert all(line.split('"')[1].startswith("elsewhere/") for line in content.splitlines() if key in line)
+
+
+def test_caffe_reads_every_committed_file(caffe):
+    from google.protobuf import text_format
+    pb2 = caffe.proto.caffe_pb2
+    for folder, kind in (("prototxt", pb2.NetParameter), ("solvers", pb2.SolverParameter)):
+        for path in glob.glob(os.path.join(ROOT, folder, "*.prototxt")):
+            with open(path) as f:
+                text_format.Parse(f.read(), kind())
+
+
+def test_describe_prints_both_networks(capsys):
+    for depth in facts.DEPTHS:
+        print(describe.report(deploy(depth), facts.PARAMETERS_K[depth], layers=True))
+    said = capsys.readouterr().out
+    for part in ("280,024", "474,456", "280K", "474K", "group2_block4_sum", "41,599,488"):
+        assert part in said
