@@ -1,0 +1,33 @@
+"""Data: `python3 -m data_prep build SET` and what looks at the result; `--help` lists the arguments of each."""
+import argparse
+
+import errors
+from data_prep import bench, build, check, preview
+
+COMMANDS = {
+    "build": (build, "official files -> data/SET"),
+    "check": (check, "verify data/SET"),
+    "bench": (bench, "speed and memory of building"),
+    "preview": (preview, "contact sheets of data/SET"),
+}
+
+
+def parser():
+    """The commands and their arguments."""
+    top = argparse.ArgumentParser(prog="python3 -m data_prep", description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=module.__doc__.splitlines()[0])
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return top
+
+
+@errors.main
+def main():
+    args = parser().parse_args()
+    return args.run(args)
+
+
+if __name__ == "__main__":
+    main()

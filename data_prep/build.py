@@ -1,0 +1,70 @@
+"""Build data/SET from the official files: `python3 -m data_prep build SET`.
+
+The whole folder is made beside its place and renamed into it, so data/SET is complete or absent.
+"""
+import json
+import os
+
+import cv2
+import lmdb
+import numpy as np
+
+import errors
+import files
+from data_prep import duplicates, ferplus, pool, sources
+from paper import ours
+
+
+def add_arguments(parser):
+    parser.add_argument("set", choices=sorted(ours.DATASETS), metavar="SET", help=", ".join(ours.DATASETS))
+    parser.add_argument("--downloads", default="downloads", help="where official files lie or are fetched to (%(default)s)")
+    parser.add_argument("--from", dest="given", metavar="PATH", help="read this file or folder instead")
+    parser.add_argument("--out", default="data", help="where the folder SET is made (default: %(default)s)")
+    parser.add_argument("--unofficial", action="store_true", help="take files whose size or checksum is not the official one")
+    parser.add_argument("--workers", type=int, default=pool.cores(), help="processes (default: the cores, %(default)s)")
+    parser.add_argument("--with-valid", action="store_true", help="cinic10: the validation part trains too")
+    parser.add_argument("--labels", default=ours.LABEL_RULE, metavar="RULE",
+                        help="ferplus: paper, ferplus, or a file of names and labels (default: %(default)s)")
+    parser.add_argument("--per-class", type=int, default=ours.BALANCED_PER_CLASS, metavar="N",
+                        help="ferplus: balance the training part to N images a class; 0: leave it (default: %(default)s)")
+
+
+def run(args):
+    if args.workers < 1:
+        raise errors.Fail("--workers takes a number of processes, 1 or more")
+    folder = os.path.join(args.out, args.set)
+    with files.replacing(folder) as temporary:
+        os.mkdir(temporary)
+        entry = (ferplus if args.set == "ferplus" else sources).build(args, temporary)
+        entry["versions"] = dict(numpy=np.__version__, opencv=cv2.__version__, lmdb=lmdb.__version__)
+        manifest = dict(set=args.set, **entry)
+        with open(os.path.join(temporary, "manifest.json"), "w") as f:
+            json.dump(manifest, f, indent=1)
+            f.write("\n")
+    _report(folder, manifest, args.unofficial)
+
+
+def _report(folder, manifest, unofficial):
+    """What was built, on stdout."""
+    expected, train = ours.DATASETS[manifest["set"]], manifest["parts"]["train"]["count"]
+    if not unofficial and (manifest["classes"], train) != (expected["classes"], expected["train"]):
+        print("%s note: %s training images in %s classes; the committed nets and solvers are for %s in %s: put these numbers "
+              "into DATASETS in paper/ours.py and run `make prototxt`" % (manifest["set"], train, manifest["classes"],
+                                                                          expected["train"], expected["classes"]))
+    for part, entry in manifest["parts"].items():
+        counts = entry["class_counts"]
+        each = "  ".join("%s %d" % pair for pair in zip(manifest["class_names"], counts)) if manifest["set"] == "ferplus" \
+            else _spread(counts)
+        print("%s %-5s %9s images of %dx%dx%d   %s" % ((manifest["set"], part, format(entry["count"], ",")) + tuple(
+            entry["shape"]) + (each,)))
+        if entry["blank"]:
+            print("%s %-5s warning: %s of them are blank (every pixel 0)" % (manifest["set"], part, format(entry["blank"], ",")))
+    print("%s mean of the training part (B, G, R): %s" % (manifest["set"], ", ".join("%.3f" % value for value in manifest["mean"])))
+    if "duplicates" in manifest:
+        print(duplicates.describe(manifest["duplicates"]))
+    print("wrote %s" % folder)
+
+
+def _spread(counts):
+    low, high = min(counts), max(counts)
+    return "%d classes of %s" % (len(counts), format(low, ",") if low == high else "%s to %s" % (format(low, ","), format(high, ",")))

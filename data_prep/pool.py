@@ -1,0 +1,64 @@
+"""Work spread over processes: results in the order of the tasks, few tasks in flight, workers that die with their parent."""
+import concurrent.futures
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from concurrent.futures.process import BrokenProcessPool
+
+import errors
+
+
+def cores():
+    """How many processes to use unless told otherwise: THREADS where it is set, else this process's cores."""
+    return int(os.environ.get("THREADS") or len(os.sched_getaffinity(0)))
+
+
+def work(function, tasks, workers):
+    """Yield function(*task) for each of `tasks` (an iterable of tuples), in order.
+
+    With `workers` 1 everything happens here. Else at most 2 x workers + 1 tasks are in flight, so that a long stream of
+    tasks costs no more memory than a short one. `function` and its arguments must pickle.
+    """
+    if workers == 1:
+        yield from itertools.starmap(function, tasks)
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(workers, initializer=_prepare_worker)
+    waiting = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(function, *task))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise errors.Fail("a worker process was killed (out of memory?): try again with WORKERS=1") from None
+    finally:
+        pool.shutdown()  # the few tasks in flight run on: Python 3.8 hangs where some are cancelled
+
+
+def ahead(function, items):
+    """Yield function(item) for each of `items`, in order; the next one is made in a thread meanwhile."""
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        waiting = None
+        for item in items:
+            following = thread.submit(function, item)
+            if waiting:
+                yield waiting.result()
+            waiting = following
+        if waiting:
+            yield waiting.result()
+
+
+def _prepare_worker():
+    """Ctrl-C is the parent's to handle; a parent that was killed takes its workers with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,0 +1,211 @@
+"""What a built set consists of: images parked on disk in the order of reading, then LMDB, table of names and mean.
+
+The Data layer reads an LMDB from front to back, so the order is shuffled here, once. Archives are read front to back
+too; in between, the images wait in an unnamed file (`Shelf`), not in memory: a set of any size needs the same memory.
+"""
+import csv
+import functools
+import hashlib
+import mmap
+import os
+
+import lmdb
+import numpy as np
+
+import errors
+import files
+from caffe_files import binary
+from data_prep import images, pool
+from paper import ours
+from progress import Progress
+
+KEY = "%08d"
+AT_ONCE = 4096  # images in one LMDB transaction
+RESERVE = 1 << 24  # bytes of an LMDB beyond what its images need, for its own pages
+
+
+class Shelf:
+    """Stored images uint8 3 x S x S in a file, by number. Workers write to it, each its own range."""
+
+    def __init__(self, folder, geometry):
+        self.path, self.geometry = os.path.join(folder, "shelf"), geometry
+        self.side = images.SIDES[geometry]
+        self.count = 0
+        open(self.path, "wb").close()
+
+    def fill(self, batches, workers, label="reading"):
+        """Put each item of `batches`, (function, arguments...), on the shelf: `function(*arguments)` is N images.
+
+        The function runs in a worker and returns what `images.fit_all` takes; `len(arguments[0])` is N.
+        """
+        with Progress(label) as bar:
+            for stored in pool.work(_put, self._tasks(batches), workers):
+                bar.add(stored)
+
+    def _tasks(self, batches):
+        for function, *arguments in batches:
+            yield self.path, self.count, self.geometry, function, arguments
+            self.count += len(arguments[0])
+
+    def take(self, numbers):
+        """The images of these numbers, uint8 N x 3 x S x S. Read, not mapped: memory holds only what is asked for."""
+        taken = np.empty((len(numbers), 3, self.side, self.side), np.uint8)
+        size = 3 * self.side * self.side
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            for image, number in zip(taken.reshape(-1, size), numbers.tolist()):
+                if os.preadv(handle, [image], number * size) != size:
+                    raise errors.Fail("%s is shorter than what was written to it: build again" % self.path)
+        finally:
+            os.close(handle)
+        return taken
+
+
+def _put(path, first, geometry, function, arguments):
+    """In a worker: make the images and write them at number `first`; how many."""
+    stored = images.fit_all(function(*arguments), geometry)
+    with open(path, "r+b") as f:
+        f.seek(first * stored[0].size)
+        f.write(stored.data)
+    return len(stored)
+
+
+def encoded(names):
+    """Names as an array of UTF-8 bytes."""
+    return np.array([name.encode() for name in names], bytes)
+
+
+def write_set(folder, shelf, members, labels, names, classes, columns=()):
+    """Write every part and the mean into `folder`, each part in a shuffled order, and remove the shelf.
+
+    `members`: part -> shelf numbers; the others as for `write_part`. Returns (part -> shelf numbers in the order of
+    keys, what goes into the manifest).
+    """
+    rng = np.random.RandomState(ours.SHUFFLE_SEED)
+    orders = {part: rng.permutation(numbers) for part, numbers in members.items()}
+    measures = {part: write_part(folder, part, shelf, order, labels, names, classes, columns)
+                for part, order in orders.items()}
+    binary.write_mean(os.path.join(folder, "mean.binaryproto"), mean_plane(measures["train"]))
+    os.remove(shelf.path)
+    return orders, dict(classes=classes, parts={part: measure.entry(table_path(folder, part)) for part, measure in measures.items()},
+                        mean=measures["train"].mean().round(6).tolist(), colour_order=ours.COLOUR_ORDER,
+                        geometry=shelf.geometry, interpolation=ours.INTERPOLATION, shuffle_seed=ours.SHUFFLE_SEED)
+
+
+def write_part(folder, name, shelf, order, labels, names, classes, columns=()):
+    """Write NAME_lmdb and NAME.csv into `folder`: image order[i] of the shelf becomes record i.
+
+    `labels`: int, and `names`: UTF-8 bytes, both arrays by shelf number; `columns`: (title, values by shelf number) pairs
+    more for the table. Returns the part's Measure.
+    """
+    check_labels(labels[order], classes, name)
+    measure = Measure(classes)
+
+    def read(numbers):
+        block = shelf.take(numbers)
+        measure.add(block, labels[numbers])
+        return numbers, block
+
+    blocks = pool.ahead(read, (order[start:start + AT_ONCE] for start in range(0, len(order), AT_ONCE)))
+    lines = open(table_path(folder, name), "w", newline="", encoding="utf-8")
+    with lines, Progress("writing %s_lmdb" % name, len(order)) as bar:
+        table = csv.writer(lines, lineterminator="\n")
+        table.writerow(["key", "name", "label"] + [title for title, _ in columns])
+        for numbers, keys in write_lmdb(os.path.join(folder, name + "_lmdb"), blocks, labels, _map_size(len(order), shelf.side)):
+            more = ([values[i] for i in numbers.tolist()] for _, values in columns)
+            table.writerows(zip(keys, map(bytes.decode, names[numbers].tolist()), labels[numbers].tolist(), *more))
+            bar.add(len(keys))
+    return measure
+
+
+def table_path(folder, name):
+    """Where a part's table of names lies."""
+    return os.path.join(folder, name + ".csv")
+
+
+class Measure:
+    """What the manifest says of a part, gathered block by block: on writing, and again by `check`."""
+
+    def __init__(self, classes):
+        self.count = self.blank = 0
+        self.shape, self.channels, self.classes = [], np.zeros(3), np.zeros(classes, int)
+        self.pixels = hashlib.sha256()
+
+    def add(self, images, labels):
+        """`images`: uint8 N x 3 x S x S, contiguous; `labels`: int N."""
+        self.count += len(images)
+        self.shape = list(images.shape[1:])
+        flat = images.reshape(len(images), -1)
+        self.channels += flat.sum(0, dtype=np.uint32).reshape(3, -1).sum(1)
+        words = flat.view(np.uint64) if flat.shape[1] % 8 == 0 else flat  # eight pixels at once
+        self.blank += int((~words.any(1)).sum())
+        self.classes += np.bincount(labels, minlength=len(self.classes))
+        self.pixels.update(images)
+
+    def entry(self, table):
+        """The part's entry in manifest.json. `table`: the path of its table, whose hash is that of the order."""
+        return dict(count=self.count, shape=self.shape, blank=self.blank, class_counts=self.classes.tolist(),
+                    table_sha256=files.sha256(table), pixels_sha256=self.pixels.hexdigest())
+
+    def mean(self):
+        """The mean value of each channel, float64 x 3."""
+        return self.channels / (self.count * self.shape[1] * self.shape[2])
+
+
+def write_lmdb(path, blocks, labels, map_size):
+    """Write Datums from `blocks`, (shelf numbers, images uint8 N x 3 x S x S); yields (shelf numbers, keys) of each block."""
+    place = 0
+    try:
+        with lmdb.open(path, map_size=map_size, sync=False) as env:
+            for numbers, block in blocks:
+                keys = [KEY % i for i in range(place, place + len(numbers))]
+                datums = [image.tobytes().join(_frame(image.shape, label))
+                          for image, label in zip(block, labels[numbers].tolist())]
+                with env.begin(write=True) as transaction, transaction.cursor() as cursor:
+                    cursor.putmulti(list(zip(map(str.encode, keys), datums)), append=True)
+                place += len(numbers)
+                yield numbers, keys
+            env.sync(True)
+    except lmdb.Error as problem:  # mostly a full disk
+        raise errors.Fail("writing %s failed (%s): check the free space" % (path, problem)) from None
+
+
+def write_table(path, titles, rows):
+    """A CSV file with a line of titles."""
+    with open(path, "w", newline="", encoding="utf-8") as f:
+        table = csv.writer(f, lineterminator="\n")
+        table.writerow(titles)
+        table.writerows(rows)
+
+
+def mean_plane(measure):
+    """What mean.binaryproto holds: the mean value of each channel all over the plane, float32 3 x S x S.
+
+    Caffe subtracts the same number wherever the random crop lies.
+    """
+    return np.ones(measure.shape, np.float32) * measure.mean().astype(np.float32)[:, None, None]
+
+
+def check_labels(labels, classes, where):
+    """Fail on a label outside 0 ... classes - 1: Caffe's loss would read outside its array."""
+    if not len(labels):
+        raise errors.Fail("%s has no images: is the archive complete?" % where)
+    if labels.min() < 0 or labels.max() >= classes:
+        raise errors.Fail("%s has label %d; its %d classes are 0 to %d"
+                          % (where, labels.max() if labels.max() >= classes else labels.min(), classes, classes - 1))
+
+
+@functools.lru_cache(maxsize=None)
+def _frame(shape, label):
+    """(bytes of a Datum before the pixels, bytes after them): all Datums of one shape and label share them."""
+    size = int(np.prod(shape))
+    whole = binary.datum(np.zeros(shape, np.uint8), label)
+    start = whole.index(bytes(size))
+    return whole[:start], whole[start + size:]
+
+
+def _map_size(count, side):
+    """Bytes that LMDB must be allowed: a Datum over half a page takes whole pages of its own."""
+    page = min(mmap.PAGESIZE, 1 << 15)
+    datum = 3 * side * side + 64
+    return count * (-(-datum // page) * page + 64) + RESERVE
