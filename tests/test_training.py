@@ -1,0 +1,405 @@
+"""Training in real Caffe, on tiny data: equal to the stock tool, byte for byte the same after any interruption."""
+import errno
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import files
+from caffe_files import binary, text
+from caffe_files import messages as m
+from netgen import solver as schedule
+from training import inputs, job, loop, order, record, run, snapshots
+import training_data as data
+
+KILLS = int(os.environ.get("KILLS", 3))  # how often the tests of interruptions interrupt; more by hand
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    pytest.importorskip("caffe")
+    monkeypatch.chdir(tmp_path)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def train(monkeypatch, *arguments):
+    """`python3 -m training.run` in this process; its exit status."""
+    monkeypatch.setattr(sys, "argv", ["training.run"] + list(arguments))
+    with pytest.raises(SystemExit) as end:
+        run.main()
+    return end.value.code or 0
+
+
+def contents(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def rows(out):
+    """The log without the columns that tell the time."""
+    return [{k: v for k, v in row.items() if k not in ("images_per_second", "seconds")}
+            for row in loop.read_log(os.path.join(out, "log.csv"))]
+
+
+def refusal(capsys):
+    """What was printed as error, which must be one line."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+# ---- the run -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trial", ["1", "2"])
+def test_losses_and_bytes_are_those_of_the_stock_tool(monkeypatch, trial):
+    if not shutil.which("caffe"):
+        pytest.skip("no caffe tool")
+    data.write_all("source", display=1)
+    assert train(monkeypatch, "--solver", "source.prototxt", "--out", "pre") == 0
+    solver = data.write_all(display=1)
+    order.reorder("data/tiny/train_lmdb", 2)
+    assert train(monkeypatch, "--solver", solver, "--out", "run", "--weights", "pre/final.caffemodel", "--trial", trial) == 0
+    resolved = text.read("run/solver.prototxt", m.SolverParameter)
+    resolved.snapshot_prefix = "stock"
+    resolved.average_loss = 1
+    text.write("stock.prototxt", resolved)
+    stock = subprocess.run(["caffe", "train", "--solver=stock.prototxt"], env=data.environment(log="0"),
+                           stderr=subprocess.PIPE, universal_newlines=True)
+    assert stock.returncode == 0
+    losses = re.findall(r"Train net output #0: loss = (\S+)", stock.stderr)[: data.ITERATIONS]
+    assert [float(loss) for loss in losses] == pytest.approx([row["loss"] for row in rows("run")], rel=5e-6)  # all digits printed
+    tested = re.findall(r"Test net output #0: accuracy = (\S+)", stock.stderr)
+    ours = [row["validation_accuracy"] for row in rows("run") if row["validation_accuracy"] is not None]
+    assert tested == ["%.6g" % accuracy for accuracy in ours[: len(tested)]] and len(tested) == 3 and len(ours) == 4
+    assert contents("stock_iter_%d.caffemodel" % data.ITERATIONS) == contents("run/final.caffemodel")
+    assert [row["rate"] for row in rows("run")] == pytest.approx([0.05] * 10 + [0.005] * 7 + [0.0005] * 7)
+
+
+def test_what_a_run_leaves(monkeypatch, capsys):
+    assert train(monkeypatch, "--solver", data.write_all(), "--out", "runs/a", "--trial", "1") == 0
+    words = capsys.readouterr().err
+    assert re.search(r"runs/a 100%  24/24 .* epoch 2\.\d+  rate 0\.0005  loss \S+  validation \S+%  \d+ images/s", words)
+    assert "n = 30" in words
+    assert [row["iteration"] for row in rows("runs/a")] == sorted(set(range(1, 25)))[:24]
+    kept = record.read("runs/a")
+    assert kept["state"] == "finished" and kept["iteration"] == data.ITERATIONS
+    assert kept["inputs"]["train"]["images"] == data.TRAIN and kept["inputs"]["solver"]["random_seed"] == 1
+    session = kept["sessions"][-1]
+    assert session["versions"]["blas"] and session["versions"]["blas_settings"] and session["command"] and session["began"]
+    assert kept["final_sha256"] == files.sha256("runs/a/final.caffemodel")
+    assert sorted(snapshots.iterations("runs/a")) == [8, 16, 24]
+    assert not [name for name in os.listdir("runs/a") if ".partial" in name or name.endswith(".new")]
+
+
+def test_the_seed_decides(monkeypatch):
+    solver = data.write_all()
+    order.reorder("data/tiny/train_lmdb", 2)
+    for out, trial in (("a", "1"), ("b", "1"), ("c", "2")):
+        assert train(monkeypatch, "--solver", solver, "--out", out, "--trial", trial, "--epochs", "0.5") == 0
+    assert contents("a/final.caffemodel") == contents("b/final.caffemodel") != contents("c/final.caffemodel")
+
+
+def test_epochs_stretch_the_whole_schedule():
+    solver, net = job.resolve(data.write_all(), "out")
+    job.stretch(solver, net, data.TRAIN, 1)
+    assert solver.max_iter == schedule.iterations(1, data.TRAIN, data.BATCH) == 12
+    assert list(solver.stepvalue) == [5, 8] and solver.snapshot == 4
+    assert [job.rate(solver, i) for i in (0, 4, 5, 8)] == pytest.approx([0.05, 0.05, 0.005, 0.0005])
+
+
+def test_order_of_a_trial():
+    data.write_all()
+    order.reorder("data/tiny/train_lmdb", 2)
+    one, two = (inputs.read_part("data/tiny/train_lmdb" + end) for end in ("", "_trial2"))
+    assert one.sha256 != two.sha256 and one.labels == two.labels and one.images == two.images
+    first = inputs.read_part(order.reorder("data/tiny/train_lmdb", 2))
+    assert first.sha256 == two.sha256
+
+
+# ---- interruptions -------------------------------------------------------------------------------------------------
+
+
+def interrupted(solver, out, number, kills, *arguments, seed=0):
+    """Train in processes of their own, each but the last ended by signal `number` at a random moment; all their words."""
+    moments, words = random.Random(seed), []
+    while True:
+        process = data.start("--solver", solver, "--out", out, *arguments)
+        if len(words) < kills:
+            if moments.random() < 0.8:
+                _await_training(process, os.path.join(out, "log.csv"))
+            time.sleep(moments.uniform(0, 1.5))
+            process.send_signal(number)
+        words.append(process.communicate()[0])
+        if process.returncode == 0:
+            return words
+        assert process.returncode in (-number, 128 + number), words[-1]
+
+
+def _await_training(process, log):
+    """Wait until the log is begun anew: what comes before, loading Caffe, takes most of the time."""
+    stamp = os.stat(log).st_ino if os.path.exists(log) else None
+    while process.poll() is None and (not os.path.exists(log) or os.stat(log).st_ino == stamp):
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_interrupted_at_random_moments_ends_in_the_same_bytes(monkeypatch, number):
+    solver = data.write_all(max_iter=150, snapshot=10)
+    assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
+    words = interrupted(solver, "pieces", number, KILLS, "--snapshot-minutes", "0.003")
+    assert contents("pieces/final.caffemodel") == contents("whole/final.caffemodel"), "\n".join(words)
+    assert rows("pieces") == rows("whole")
+    continued = [int(n) for n in re.findall(r"continues from iteration (\d+)", "".join(words))]
+    print("%d interruptions, continued from %s" % (len(words) - 1, continued))
+
+
+def test_two_interrupted_runs_side_by_side(monkeypatch):
+    solver = data.write_all()
+    assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
+    both = [data.start("--solver", solver, "--out", out, "--stop-after", "0.3s") for out in ("a", "b")]
+    assert {process.wait() for process in both} <= {0, 75}
+    again = [data.start("--solver", solver, "--out", out) for out in ("a", "b")]
+    assert [process.wait() for process in again] == [0, 0]
+    assert contents("a/final.caffemodel") == contents("b/final.caffemodel") == contents("whole/final.caffemodel")
+
+
+def test_stopped_after_every_single_iteration(monkeypatch):
+    """So also before, at and after validations (which are broken off), snapshots and drops of the rate."""
+    solver, steps = data.write_all(), []
+    assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
+    step = loop.Run._step
+    monkeypatch.setattr(loop.Run, "_step", lambda self: (step(self), steps.append(1)))
+    monkeypatch.setattr(loop.Stop, "__call__", lambda self: loop.TIME_LIMIT if steps else None)
+    for _ in range(data.ITERATIONS):
+        assert train(monkeypatch, "--solver", solver, "--out", "pieces") == 75
+        steps.clear()
+    assert train(monkeypatch, "--solver", solver, "--out", "pieces") == 0
+    assert contents("pieces/final.caffemodel") == contents("whole/final.caffemodel")
+    assert rows("pieces") == rows("whole")
+    assert snapshots.iterations("pieces") == [24, 16, 8]
+
+
+def test_a_plain_resume_would_differ(monkeypatch):
+    """The test above can fail: without the data layer's position, the bytes are others."""
+    from training import caffe_engine
+
+    solver = data.write_all()
+    assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
+    shutil.copytree("whole", "pieces")
+    for name in ("final.caffemodel", "snapshot_iter_24.json", "snapshot_iter_16.json"):
+        os.remove("pieces/" + name)
+    monkeypatch.setattr(caffe_engine.CaffeEngine, "restore", lambda self, path, validations: self.solver.restore(path))
+    assert train(monkeypatch, "--solver", solver, "--out", "pieces") == 0
+    assert contents("pieces/final.caffemodel") != contents("whole/final.caffemodel")
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """A solver and its run in folder `part`, with snapshots at 8 and 16 and no end."""
+    solver = data.write_all()
+    assert train(monkeypatch, "--solver", solver, "--out", "part") == 0
+    os.rename("part/final.caffemodel", "whole.caffemodel")
+    snapshots.remove("part", 24)
+    return solver
+
+
+@pytest.mark.parametrize("ending, harm", [
+    (".caffemodel", lambda path: os.truncate(path, 1000)),
+    (".solverstate", os.remove),
+    (".json", lambda path: os.truncate(path, 10)),
+    (".json", os.remove),
+])
+def test_a_damaged_snapshot_is_skipped_with_a_line(monkeypatch, capsys, stopped, ending, harm):
+    harm("part/snapshot_iter_16" + ending)
+    assert train(monkeypatch, "--solver", stopped, "--out", "part") == 0
+    words = capsys.readouterr().err
+    assert "skipped snapshot part/snapshot_iter_16: part/snapshot_iter_16%s is " % ending in words
+    assert "part continues from iteration 8 of 24" in words
+    assert contents("part/final.caffemodel") == contents("whole.caffemodel")
+
+
+def test_a_snapshot_of_another_net_is_skipped_with_a_line(monkeypatch, capsys, stopped):
+    assert train(monkeypatch, "--solver", data.write_all("other", depth=14), "--out", "other") == 0
+    for ending in (".caffemodel", ".solverstate", ".json"):
+        shutil.copy("other/snapshot_iter_24" + ending, "part/snapshot_iter_24" + ending)
+    assert train(monkeypatch, "--solver", stopped, "--out", "part") == 0
+    words = capsys.readouterr().err
+    assert "skipped snapshot part/snapshot_iter_24: it is of another run (other net, solver, data or weights)" in words
+    assert contents("part/final.caffemodel") == contents("whole.caffemodel")
+
+
+def test_a_run_continues_where_its_folder_was_moved_to(monkeypatch, stopped):
+    os.rename("part", "moved")
+    assert train(monkeypatch, "--solver", stopped, "--out", "moved") == 0
+    assert contents("moved/final.caffemodel") == contents("whole.caffemodel")
+
+
+def test_a_solver_edited_after_a_snapshot_is_refused(monkeypatch, capsys, stopped):
+    data.write_all(base_lr=0.01)
+    assert train(monkeypatch, "--solver", stopped, "--out", "part") == 1
+    assert "part was begun with other inputs (base_lr 0.05 -> 0.01)" in refusal(capsys)
+    data.write_all(display=1)  # what decides no weight may change
+    assert train(monkeypatch, "--solver", stopped, "--out", "part") == 0
+
+
+# ---- what it was made from -----------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_trusted_only_while_its_inputs_are_the_same(monkeypatch, capsys):
+    solver = data.write_all()
+    again = lambda: train(monkeypatch, "--solver", solver, "--out", "a")
+    assert again() == 0
+    first = contents("a/final.caffemodel")
+    os.utime("a/final.caffemodel", (0, 0))
+    assert again() == 0 and os.stat("a/final.caffemodel").st_mtime > 0  # make sees that it is new
+    assert "nothing that it was made from has changed" in capsys.readouterr().err
+    shutil.rmtree("data/tiny/train_lmdb")
+    data.write_part("data/tiny", "train", data.TRAIN, seed=3, classes=4)
+    assert again() == 0
+    assert "made from other inputs (the training data): kept in a/replaced-1, training anew" in capsys.readouterr().err
+    assert contents("a/final.caffemodel") != first == contents("a/replaced-1/final.caffemodel")
+    with open("a/final.caffemodel", "ab") as f:
+        f.write(b"\0")
+    assert again() == 0 and os.path.isdir("a/replaced-2")
+
+
+def test_weights_from_elsewhere_are_not_overwritten(monkeypatch, capsys):
+    solver = data.write_all()
+    os.mkdir("a")
+    with open("a/final.caffemodel", "wb") as f:
+        f.write(b"mine")
+    assert train(monkeypatch, "--solver", solver, "--out", "a") == 1
+    assert "no run.json says what it was made from" in refusal(capsys)
+    assert contents("a/final.caffemodel") == b"mine"
+
+
+def test_another_number_of_threads_is_said(monkeypatch, capsys, stopped):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    assert train(monkeypatch, "--solver", stopped, "--out", "part") == 0
+    assert "continues with another blas_settings than before" in capsys.readouterr().err
+
+
+# ---- what a person would notice ------------------------------------------------------------------------------------
+
+
+def test_an_exploding_loss_stops_the_run(monkeypatch, capsys):
+    assert train(monkeypatch, "--solver", data.write_all(rate=1e4, momentum=0.99), "--out", "a") == 1
+    line = refusal(capsys)
+    assert re.search(r"a: (the loss (is nan|exploded)|a weight is not finite).* at iteration \d+, rate 10000; last good snapshot", line)
+    assert not os.path.exists("a/final.caffemodel") and record.read("a")["state"] == "failed"
+    assert record.read("a")["problem"] in line
+
+
+def test_loss_far_above_guessing_for_long(monkeypatch, capsys):
+    data.write_all()
+    monkeypatch.setattr(loop, "EXPLODED", 1e-6)
+    assert train(monkeypatch, "--solver", "tiny.prototxt", "--out", "a") == 1
+    assert "the loss exploded: above 0.0 for 20 iterations at iteration 20, rate 0.0005; last good snapshot: a/snapshot_iter_16" in refusal(capsys)
+
+
+def test_chance_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(loop, "CHANCE", 100)
+    assert train(monkeypatch, "--solver", data.write_all(), "--out", "a") == 0
+    words = capsys.readouterr().err
+    assert words.count("is chance (the largest class has") == 1
+
+
+def test_a_full_disk_is_foreseen(monkeypatch, capsys):
+    monkeypatch.setattr(run.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 100000))
+    assert train(monkeypatch, "--solver", data.write_all(), "--out", "a") == 1
+    assert "a has 0.1 MB free, and this run's snapshots need" in refusal(capsys)
+
+
+def test_a_full_disk_is_survived(monkeypatch, capsys):
+    solver, copy, refused = data.write_all(), shutil.copyfile, []
+    assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
+
+    def full(source, target):
+        if "snapshot_iter_16" in target and len(refused) < 2:
+            refused.append(target)
+            with open(target, "wb") as f:
+                f.write(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", target)
+        return copy(source, target)
+
+    monkeypatch.setattr(snapshots.shutil, "copyfile", full)
+    assert train(monkeypatch, "--solver", solver, "--out", "a") == 0
+    words = capsys.readouterr().err
+    assert "no snapshot at iteration 16" in words and "No space left on device" in words
+    assert "training goes on, the last good one is a/snapshot_iter_8" in words
+    assert contents("a/final.caffemodel") == contents("whole/final.caffemodel")
+    assert refused and not [name for name in os.listdir("a") if "partial" in name]
+
+
+# ---- bad input -----------------------------------------------------------------------------------------------------
+
+
+def _mean(shape):
+    binary.write_mean("data/tiny/mean.binaryproto", np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("spoil, says", [
+    (lambda: shutil.rmtree("data/tiny/train_lmdb"), "data/tiny/train_lmdb is not there: run `make data SRC=tiny`"),
+    (lambda: os.remove("data/tiny/mean.binaryproto"), "data/tiny/mean.binaryproto is not there: run `make data SRC=tiny`"),
+    (lambda: _mean((3, 40, 40)), "mean.binaryproto is 3x40x40 and the images of data/tiny/train_lmdb are 3x36x36"),
+    (lambda: data.write_part("data/tiny", "train", 20, side=40), "data/tiny/train_lmdb holds images of 2 sizes"),
+    (lambda: (shutil.rmtree("data/tiny/train_lmdb"), data.write_part("data/tiny", "train", 20, side=20)), "smaller than the crop of 32"),
+    (lambda: data.write_all(classes=3), "holds labels 0 to 3, but fc_tiny has 3 outputs"),
+    (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 100), "data/tiny/train_lmdb cannot be read"),
+    (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 20000), "data/tiny/train_lmdb is cut short"),
+    (lambda: os.remove("tiny_net.prototxt"), "tiny_net.prototxt is not there: run `make prototxt`"),
+    (lambda: os.remove("tiny.prototxt"), "tiny.prototxt is not there: run `make prototxt`"),
+    (lambda: data.write_all(iter_size=2), "without iter_size"),
+    (lambda: data.write_all(lr_policy="inv"), "lr_policy 'inv' is not one of"),
+    (lambda: open("out", "w").close(), "out cannot be written"),
+])
+def test_bad_input_is_one_line(monkeypatch, capsys, spoil, says):
+    solver = data.write_all()
+    spoil()
+    assert train(monkeypatch, "--solver", solver, "--out", "out") == 1
+    assert says in refusal(capsys)
+
+
+def test_bad_weights_are_one_line(monkeypatch, capsys):
+    assert train(monkeypatch, "--solver", data.write_all("other", depth=14), "--out", "other") == 0
+    solver = data.write_all()
+    for weights, says in (("none", "none is not there"), ("tiny.prototxt", "damaged or no NetParameter"),
+                          ("other/final.caffemodel", "other/final.caffemodel is of another network (another depth?): it has 18 layers more"),
+                          ("other/snapshot_iter_8.solverstate", "holds no weights")):
+        capsys.readouterr()
+        assert train(monkeypatch, "--solver", solver, "--out", "out", "--weights", weights) == 1
+        assert says in refusal(capsys)
+
+
+def test_a_trial_without_its_order(monkeypatch, capsys):
+    assert train(monkeypatch, "--solver", data.write_all(), "--out", "out", "--trial", "2") == 1
+    assert "data/tiny/train_lmdb_trial2 is not there: run `make order TRIAL=2`" in refusal(capsys)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch, capsys):
+    assert train(monkeypatch, "--solver", data.write_all(), "--out", "out", "--gpu", "0") == 1
+    assert "this Caffe has no GPU 0" in refusal(capsys)
+
+
+def test_one_process_a_folder(monkeypatch, capsys):
+    with record.claimed("out"):
+        first = data.start("--solver", data.write_all(), "--out", "out")
+        assert "error: another process is training in out" in first.communicate()[0] and first.returncode == 1
+    assert not record.is_claimed("out")
+
+
+def test_times():
+    assert [run.seconds(t) for t in ("90m", "2h", "45s", "45")] == [5400, 7200, 45, 45]
+    with pytest.raises(run.argparse.ArgumentTypeError):
+        run.seconds("soon")

@@ -1,0 +1,242 @@
+"""The training loop, the same for every engine: iterations, log, validation, snapshots, signals, and a watch on the loss.
+
+At each iteration N that has them due: validation, a row of the log, a snapshot, in this order. A run that continues
+from a snapshot therefore writes the rows that an uninterrupted one writes, and ends in the same bytes.
+"""
+import contextlib
+import csv
+import math
+import os
+import signal
+import time
+
+import numpy as np
+
+import errors
+from caffe_files import messages as m
+from progress import Progress
+from training import job, snapshots
+
+COLUMNS = ("iteration", "epoch", "rate", "loss", "validation_accuracy", "validation_loss", "images_per_second", "seconds")
+ROWS = 100  # a log has at least so many rows, and one for each `display` iterations
+EXPLODED = 4.0  # times ln(classes), the loss of pure guessing ...
+EXPLODED_FOR = 20  # ... over so many steps: a fresh net at a high rate passes through 2 x and comes back
+CHANCE_AFTER = 2  # epochs
+CHANCE = 1.05  # times the largest class's share: nothing has been learnt
+RETRY = 60.0  # seconds until a snapshot that the disk refused is tried again
+TIME_LIMIT = "time limit"
+
+
+class Stop:
+    """Why the run should stop now: a signal's name, the time limit, or None. A second signal ends the process at once."""
+
+    def __init__(self, seconds):
+        self.signal = None
+        self.deadline = time.monotonic() + seconds if seconds else math.inf
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number, _):
+        self.signal = number
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+
+    def __call__(self):
+        if self.signal:
+            return signal.Signals(self.signal).name
+        return TIME_LIMIT if time.monotonic() > self.deadline else None
+
+    def status(self):
+        """The exit status: 128 + signal as the shell has it; 75 (try again) for the time limit."""
+        return 128 + self.signal if self.signal else 75
+
+
+class Log:
+    """log.csv: rows behind iteration `start` are dropped, for the run comes by them again."""
+
+    def __init__(self, path, start):
+        rows = [row for row in read_log(path) if row["iteration"] <= start] if start else []
+        self.last = rows[-1]["iteration"] if rows else -1
+        with open(path + ".new", "w", newline="") as f:
+            writer = csv.writer(f)
+            writer.writerow(COLUMNS)
+            writer.writerows([_cell(row[name]) for name in COLUMNS] for row in rows)
+        os.replace(path + ".new", path)
+        self.file = open(path, "a", newline="")
+
+    def write(self, row):
+        csv.writer(self.file).writerow([_cell(row[name]) for name in COLUMNS])
+        self.last = row["iteration"]
+        self.sync()
+
+    def sync(self):
+        """Push the rows to the disk. A full one keeps them in memory; the next call tries again."""
+        with contextlib.suppress(OSError):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+
+
+def _cell(value):
+    return "" if value is None else str(value) if isinstance(value, int) else "%.7g" % value
+
+
+def read_log(path):
+    """The rows of a log.csv: dicts of numbers, None where a cell is empty; a last line cut short is left out."""
+    rows = []
+    if os.path.exists(path):
+        with open(path, newline="") as f:
+            whole = [line for line in f if line.endswith("\n")]
+        with contextlib.suppress(TypeError, ValueError, KeyError, csv.Error):  # a power cut may leave anything at the end
+            for row in csv.DictReader(whole):
+                numbers = {name: float(row[name]) if row[name] else None for name in COLUMNS}
+                rows.append(dict(numbers, iteration=int(row["iteration"])))
+    return rows
+
+
+class Run:
+    """One job on one engine, from where the engine stands. `state`: of the snapshot that was restored, or {}."""
+
+    def __init__(self, engine, work, scratch, state, minutes, stop):
+        self.engine, self.work, self.scratch, self.stop = engine, work, scratch, stop
+        self.solver, self.end = work.solver, work.solver.max_iter
+        self.batch = job.data_layer(work.net, m.TRAIN).data_param.batch_size
+        self.epoch = work.parts["train"].images / self.batch  # iterations
+        self.row_every = min(self.solver.display or ROWS, math.ceil(self.end / ROWS))
+        self.log = Log(os.path.join(work.out, "log.csv"), engine.iter)
+        self.loss_sum, self.loss_count = state.get("loss_since_row", (0.0, 0))
+        self.validations, self.accuracy = state.get("validations", 0), state.get("accuracy")
+        self.spent, self.began = state.get("seconds", 0.0), time.monotonic()
+        self.images, self.busy = 0, 0.0  # since the last row: images trained, seconds in the engine
+        self.good = state.get("iteration")  # the last snapshot that is whole
+        self.minutes, self.next_snapshot = minutes, self.began + 60 * minutes
+        self.exploding, self.warned = 0, False
+
+    def train(self):
+        """Train until the end or `stop()`; the reason for stopping, None at the end."""
+        with Progress(os.path.relpath(self.work.out), self.end) as self.bar:
+            self.bar.update(self.engine.iter)
+            while True:
+                self._log()
+                reason = self.stop()
+                self._snapshot_if_due(reason)
+                if self.log.last == self.end:
+                    return None
+                if reason:
+                    return reason
+                self._step()
+
+    def _step(self):
+        n = self.engine.iter
+        reach = min([self.end - n] + [every - n % every for every in (
+            self.row_every, self.solver.test_interval, self.solver.snapshot) if every])
+        steps, start = min(self.engine.chunk, reach), time.monotonic()
+        loss = self.engine.step(steps)
+        self.busy += time.monotonic() - start
+        self.images += steps * self.batch
+        self.loss_sum, self.loss_count = self.loss_sum + loss * steps, self.loss_count + steps
+        self._watch(loss, steps)
+        self.bar.update(self.engine.iter, self._note())
+
+    def _note(self):
+        text = "epoch %.2f  rate %.3g  loss %.4f" % (
+            self.engine.iter / self.epoch, job.rate(self.solver, self.engine.iter - 1), self.loss_sum / self.loss_count)
+        if self.accuracy is not None:
+            text += "  validation %.2f%%" % (100 * self.accuracy)
+        return text + ("  %.0f images/s" % (self.images / self.busy) if self.busy else "")
+
+    def _log(self):
+        """A row of the log where one is due; a validation too where one is due."""
+        n = self.engine.iter
+        validates = n == self.end or n % self.solver.test_interval == 0 and (n > 0 or self.solver.test_initialization)
+        if n <= self.log.last or not validates and (n == 0 or n % self.row_every):
+            return
+        accuracy = loss = None
+        if validates:
+            result = self.engine.validate(self.stop)
+            if result is None:
+                return  # stopped; the run that continues validates first
+            accuracy, loss = result
+            self.validations, self.accuracy = self.validations + 1, accuracy
+            self._warn_at_chance(accuracy)
+            if self.loss_count:
+                self.bar.update(n, self._note())
+        self.log.write(dict(
+            iteration=n, epoch=n / self.epoch, rate=job.rate(self.solver, max(0, n - 1)),
+            loss=self.loss_sum / self.loss_count if self.loss_count else None,
+            validation_accuracy=accuracy, validation_loss=loss,
+            images_per_second=self.images / self.busy if self.busy else None, seconds=self.seconds()))
+        self.loss_sum, self.loss_count, self.images, self.busy = 0.0, 0, 0, 0.0
+
+    def seconds(self):
+        return self.spent + time.monotonic() - self.began
+
+    def _snapshot_if_due(self, reason):
+        n, now = self.engine.iter, time.monotonic()
+        if n == (self.good or 0) or not (self._regular(n) or reason or now >= self.next_snapshot):
+            return
+        self._check_weights()
+        self.log.sync()
+        state = dict(inputs=self.work.identity, seconds=self.seconds(), accuracy=self.accuracy,
+                     validations=self.validations, loss_since_row=(self.loss_sum, self.loss_count))
+        try:
+            snapshots.write(self.engine, self.work.out, self.scratch, state)
+        except OSError as problem:
+            self.bar.say("no snapshot at iteration %d: %s; training goes on, the last good one is %s"
+                         % (n, problem.strerror or problem, self.last_good()))
+            self.next_snapshot = now + RETRY
+            return
+        self.good, self.next_snapshot = n, now + 60 * self.minutes
+        self._remove_passing(n)
+
+    def _regular(self, n):
+        """Whether iteration n is one at which the solver asks for a snapshot; those are kept."""
+        return bool(self.solver.snapshot) and n % self.solver.snapshot == 0
+
+    def _remove_passing(self, last):
+        """Remove the snapshots between the solver's own, all but the last."""
+        for n in snapshots.iterations(self.work.out):
+            if n != last and not self._regular(n):
+                snapshots.remove(self.work.out, n)
+
+    def last_good(self):
+        return "none" if self.good is None else snapshots.prefix(self.work.out, self.good)
+
+    def _watch(self, loss, steps):
+        """Stop the run where a person would: the loss is no number, or stays far above that of guessing."""
+        limit = EXPLODED * math.log(self._classes())
+        self.exploding = self.exploding + steps if loss > limit else 0
+        if not math.isfinite(loss):
+            self._fail("the loss is %s" % loss)
+        if self.exploding >= EXPLODED_FOR:
+            self._fail("the loss exploded: above %.1f for %d iterations" % (limit, self.exploding))
+
+    def _check_weights(self):
+        if not all(np.isfinite(blob).all() for blobs in self.engine.weights().values() for blob in blobs):
+            self._fail("a weight is not finite")
+
+    def _fail(self, problem):
+        n = self.engine.iter
+        raise errors.Fail("%s: %s at iteration %d, rate %g; last good snapshot: %s; lower base_lr or look at the data, then start anew"
+                          % (self.work.out, problem, n, job.rate(self.solver, max(0, n - 1)), self.last_good()))
+
+    def _warn_at_chance(self, accuracy):
+        labels = self.work.parts["test"].labels
+        chance = max(labels.values()) / sum(labels.values())
+        n = self.engine.iter
+        if not self.warned and accuracy <= CHANCE * chance and (n >= CHANCE_AFTER * self.epoch or n == self.end):
+            self.warned = True
+            self.bar.say("warning: %s: validation accuracy %.2f%% after %.1f epochs is chance (the largest class has %.2f%%): "
+                         "nothing was learnt; look at labels and rate" % (self.work.out, 100 * accuracy, n / self.epoch, 100 * chance))
+
+    def _classes(self):
+        return job.final_layer(self.work.net).inner_product_param.num_output
+
+    def save(self, path):
+        """Write the final weights, whole or not at all; afterwards no passing snapshot is needed."""
+        self._check_weights()
+        os.makedirs(self.scratch, exist_ok=True)
+        made = os.path.join(self.scratch, "final.caffemodel")
+        self.engine.save(made)
+        snapshots.move(made, path)
+        self.log.sync()
+        self._remove_passing(self.end)

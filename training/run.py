@@ -1,0 +1,153 @@
+"""One training run: a committed solver, run to its end in a folder of its own, beginning anew or where it was interrupted.
+
+    python3 -m training.run --solver solvers/resnet20_cifar10.prototxt --out runs/resnet20_cifar10
+    python3 -m training.run --solver solvers/resnet20_ferplus_finetune.prototxt --trial 1 \\
+        --weights runs/resnet20_cifar10/final.caffemodel --out runs/resnet20_ferplus_from_cifar10/trial1
+
+Writes solver.prototxt (the stock `caffe train --solver` runs it), log.csv, run.json, snapshots and, last,
+final.caffemodel. Pretraining, fine-tuning and training from scratch differ by the solver and --weights only (III-B).
+"""
+import argparse
+import importlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+
+import errors
+from caffe_files import text
+from paper import ours
+from training import blas_settings, inputs, job, loop, record, snapshots, transplant
+
+ENGINES = {  # name -> module, and what its make() is told
+    "caffe": ("training.caffe_engine", {}),
+    "torch": ("torch_engine.engine", {"precision": "fp32"}),
+    "torch-tf32": ("torch_engine.engine", {"precision": "tf32"}),
+    "torch-bf16": ("torch_engine.engine", {"precision": "bf16"}),
+}
+
+
+@errors.main
+def main():
+    args = _arguments()
+    out = args.out.rstrip("/")
+    solver, net = job.resolve(args.solver, out, args.trial, args.weights, args.gpu)
+    if args.weights:
+        transplant.read(args.weights)
+    parts = inputs.check_data(net)
+    if args.epochs:
+        job.stretch(solver, net, parts["train"].images, args.epochs)
+    described = inputs.describe(solver, net, parts, args.weights, args.engine)
+    work = job.Job(out, solver, net, parts, inputs.identity(described))
+    with record.claimed(out), tempfile.TemporaryDirectory(prefix="fer-lite-", dir=_memory()) as scratch:
+        standing, state = record.standing(out, described, say)
+        if standing == "finished":
+            os.utime(os.path.join(out, record.FINAL))  # make goes by times, and found something newer
+            say("%s is finished, and nothing that it was made from has changed" % out)
+            return 0
+        return _train(work, described, args, scratch, state or {})
+
+
+def _train(work, described, args, scratch, state):
+    out = work.out
+    _write_inputs(work)
+    stop = loop.Stop(args.stop_after)
+    module, options = ENGINES[args.engine]
+    engine = importlib.import_module(module).make(work.solver, work.net, scratch, **options)
+    _require_space(work, engine, state)
+    if state:
+        say("%s continues from iteration %d of %d" % (out, state["iteration"], work.solver.max_iter))
+        snapshots.restore(engine, out, scratch, state)
+    elif args.weights:
+        print(transplant.transplant(args.weights, engine, job.final_layer(work.net).name), flush=True)
+    kept = record.begin(out, described, engine.versions(), engine.iter, say)
+    run = loop.Run(engine, work, scratch, state, args.snapshot_minutes, stop)
+    outcome = "failed"
+    try:
+        reason = run.train()
+        if reason is None:
+            run.save(os.path.join(out, record.FINAL))
+        outcome = "stopped" if reason else "finished"
+    except errors.Fail as problem:
+        kept["problem"] = str(problem)
+        raise
+    finally:
+        record.end(out, kept, outcome, engine.iter, run.seconds())
+    if reason is None:
+        say("%s is finished: validation %.2f%% (n = %d), %s" % (
+            out, 100 * run.accuracy, work.parts["test"].images, os.path.join(out, record.FINAL)))
+        return 0
+    say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
+        out, reason, engine.iter, work.solver.max_iter, run.last_good()))
+    return stop.status()
+
+
+def _write_inputs(work):
+    """The files that the stock `caffe train --solver=OUT/solver.prototxt` needs for the same run."""
+    header = ("This run as `python3 -m training.run` resolved it. The stock tool computes the same:\n"
+              "%scaffe train --solver=%s/solver.prototxt" % ("".join("%s=%s " % pair for pair in blas_settings().items()), work.out))
+    if os.path.dirname(work.solver.net) == work.out:
+        text.write(work.solver.net, work.net, header)
+    text.write(os.path.join(work.out, "solver.prototxt"), work.solver, header)
+
+
+def _require_space(work, engine, state):
+    """Fail before the run where its snapshots cannot fit. A snapshot holds every number twice: weights and history."""
+    size = 2 * sum(blob.nbytes for blobs in engine.weights().values() for blob in blobs)
+    left = work.solver.max_iter - state.get("iteration", 0)
+    need = size * (3 + (left // work.solver.snapshot if work.solver.snapshot else 0))
+    free = shutil.disk_usage(work.out).free
+    if free < need:
+        raise errors.Fail("%s has %.1f MB free, and this run's snapshots need %.1f MB: make room or choose another WORK"
+                          % (work.out, free / 1e6, need / 1e6))
+
+
+def _memory():
+    """A folder in memory for what Caffe writes itself, None (the system's choice) where there is none."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def say(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+def seconds(text_):
+    """90m, 2h, 45s or 45 as seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text_)
+    if not match:
+        raise argparse.ArgumentTypeError("%r is no time: write 90m, 2h or 45s" % text_)
+    return float(match.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600}[match.group(2)]
+
+
+def positive(text_):
+    value = float(text_)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("%s is not above 0" % text_)
+    return value
+
+
+def trial(text_):
+    value = int(text_)
+    if value < 1:
+        raise argparse.ArgumentTypeError("trials count from 1")
+    return value
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(prog="python3 -m training.run", description=__doc__.splitlines()[0])
+    parser.add_argument("--solver", required=True, help="a solver of solvers/")
+    parser.add_argument("--out", required=True, help="the run's folder")
+    parser.add_argument("--weights", help="caffemodel of a pretrained network: everything but its final layer is copied")
+    parser.add_argument("--trial", type=trial, default=ours.PRETRAIN_TRIAL, help="seed of initialisation, crops and order")
+    parser.add_argument("--epochs", type=positive, help="another length; rate steps keep their share of the run")
+    parser.add_argument("--gpu", type=int, help="GPU number, with a Caffe that was built for it")
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="caffe")
+    parser.add_argument("--stop-after", type=seconds, help="snapshot and stop after this time: 90m, 2h, 45s")
+    parser.add_argument("--snapshot-minutes", type=positive, default=ours.SNAPSHOT_MINUTES,
+                        help="minutes between snapshots, beside the solver's interval (default %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
