@@ -1,0 +1,114 @@
+"""Ten-crop testing against pycaffe's own `caffe.Classifier(...).predict(oversample=True)`, side by side: `make bench`.
+
+The same network, the same images and the same ten crops, in turns within one run; images per second is the median of
+the turns. `caffe.Classifier` is used as its documentation shows it: images of 36x36, RGB, 0 to 1.
+"""
+import argparse
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+
+import numpy as np
+
+import errors
+from caffe_files import binary
+from caffe_files import messages as m
+from caffe_files import text
+from evaluation import data
+from evaluation import network as networks
+from netgen import weights
+from paper import facts
+
+AT_ONCE = 25  # images handed to a process together
+
+
+def classifier(deploy, caffemodel, mean):
+    """pycaffe's Classifier as a function: uint8 N x 3 x 36 x 36 (BGR) -> float32 N x classes."""
+    caffe = networks.import_caffe()
+    made = caffe.Classifier(deploy, caffemodel, image_dims=mean.shape[1:], mean=mean[:, 0, 0], raw_scale=255,
+                            channel_swap=(2, 1, 0))
+
+    def predict(images):
+        rgb = images[:, ::-1].transpose(0, 2, 3, 1).astype(np.float32) / 255
+        return made.predict(list(rgb), oversample=True)
+
+    return predict
+
+
+def ours(test):
+    """What networks.tester yields as such a function."""
+
+    def predict(images):
+        batches = [data.Batch([], images[i:i + AT_ONCE], []) for i in range(0, len(images), AT_ONCE)]
+        return np.concatenate([ten_crop for _, (ten_crop, _) in test(batches)])
+
+    return predict
+
+
+def compare(ways, images, turns):
+    """[(name, images per second, probabilities)] of each of `ways` (name -> function), run in turns."""
+    results, seconds = {name: predict(images[:10]) for name, predict in ways.items()}, {name: [] for name in ways}
+    for _ in range(turns):
+        for name, predict in ways.items():
+            start = time.perf_counter()
+            results[name] = predict(images)
+            seconds[name].append(time.perf_counter() - start)
+    return [(name, len(images) / statistics.median(seconds[name]), results[name]) for name in ways]
+
+
+def table(rows, images):
+    """The printed comparison; everything relative to the first row."""
+    _, slowest, reference = rows[0]
+    lines = ["ten crops of %d images" % len(images),
+             "%-42s %9s %6s %12s %16s" % ("", "images/s", "ratio", "max |diff|", "same prediction")]
+    for name, rate, found in rows:
+        same = (found.argmax(axis=1) == reference.argmax(axis=1)).sum()
+        lines.append("%-42s %9.1f %6.2f %12.1e %16s" % (
+            name, rate, rate / slowest, abs(found - reference).max(), "%d of %d" % (same, len(images))))
+    return "\n".join(lines)
+
+
+def some_images(folder, split, count):
+    """(images, mean): the first `count` of a part, or random ones where it has not been made."""
+    if os.path.isdir(os.path.join(folder, split + "_lmdb")):
+        part = data.open_part(folder, split, (3, facts.CROP, facts.CROP))
+        return next(data.batches(part, count))[1], part.mean
+    print("no %s/%s_lmdb (`make data` makes it): random images instead" % (folder, split))
+    shape = (3, facts.RESIZE, facts.RESIZE)
+    return np.random.RandomState(1).randint(0, 256, (count,) + shape).astype(np.uint8), np.full(shape, 128, np.float32)
+
+
+@errors.main
+def main():
+    parser = argparse.ArgumentParser(prog="python3 -m evaluation.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--deploy", default="prototxt/resnet20_ferplus_deploy.prototxt")
+    parser.add_argument("--weights", help="caffemodel (default: random weights; speed does not depend on them)")
+    parser.add_argument("--data", default="data/ferplus")
+    parser.add_argument("--split", default="valid")
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--turns", type=int, default=3)
+    args = parser.parse_args()
+    net = text.read(args.deploy, m.NetParameter)
+    images, mean = some_images(args.data, args.split, args.images)
+    with tempfile.TemporaryDirectory() as folder:
+        caffemodel = args.weights or os.path.join(folder, "random.caffemodel")
+        if not args.weights:
+            binary.write(caffemodel, weights.random(net))
+        model = weights.load(caffemodel, net)
+        ways = {"caffe.Classifier, oversample=True": classifier(args.deploy, caffemodel, mean)}
+        processes = networks.cores()
+        with contextlib.ExitStack() as stack:
+            for name, folded, workers in (
+                ("ours, the deploy net, 1 process", False, 1), ("ours, folded, 1 process", True, 1),
+                ("ours, folded, %d processes" % processes, True, processes),
+            ):
+                tester = networks.tester(net, model, mean, folded, workers)
+                ways[name] = ours(stack.enter_context(tester))
+            rows = compare(ways, images, args.turns)
+    print(net.name + ", " + table(rows, images))
+
+
+if __name__ == "__main__":
+    main()

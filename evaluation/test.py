@@ -1,0 +1,122 @@
+"""Test a network with the paper's ten crops (III-D): scores of every image of a part, and what they amount to.
+
+    python3 -m evaluation.test --deploy prototxt/resnet20_ferplus_deploy.prototxt \\
+        --weights runs/resnet20_ferplus_from_cifar10/trial1/final.caffemodel --data data/ferplus --split valid --out RUN
+
+Writes RUN/scores_valid.npz (evaluation/scores.py) and RUN/metrics_valid.json.
+"""
+import argparse
+import importlib
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+import errors
+import files
+import progress
+from caffe_files import messages as m
+from caffe_files import text
+from evaluation import data, metrics
+from evaluation import network as networks
+from evaluation import scores as scores_file
+from evaluation.show import table
+from netgen import weights
+from paper import facts
+
+ENGINES = {  # name -> module, and what its tester() is told
+    "caffe": ("evaluation.network", {}),
+    "torch": ("torch_engine.network", {"precision": "fp32"}),
+    "torch-tf32": ("torch_engine.network", {"precision": "tf32"}),
+    "torch-bf16": ("torch_engine.network", {"precision": "bf16"}),
+}
+IMAGES_AT_ONCE = 50  # read and handed to a process together
+
+
+def score(test, part, split, classes):
+    """Scores of every image of a data.Part, once, in key order. `test`: what networks.tester yields."""
+    keys, labels, ten, one, blank = [], [], [], [], 0
+    with progress.Progress("testing", part.count) as bar:
+        for batch, (ten_crop, one_crop) in test(data.batches(part, IMAGES_AT_ONCE)):
+            keys += batch.keys
+            labels.append(batch.labels)
+            ten.append(ten_crop)
+            one.append(one_crop)
+            blank += data.blank(batch.images)
+            bar.add(len(batch.keys))
+            _refuse_blank(part, blank, len(keys))
+    if blank:
+        print("warning: %d of the %d images in %s are blank" % (blank, len(keys), part.folder), file=sys.stderr)
+    labels = np.concatenate(labels)
+    if labels.max() >= len(classes):
+        raise errors.Fail("%s holds labels up to %d, the network has %d classes: take this data set's deploy net"
+                          % (part.folder, labels.max(), len(classes)))
+    names = [part.names.get(key, "") for key in keys]
+    return scores_file.Scores(
+        np.array(keys), np.array(names), labels, np.concatenate(ten), np.concatenate(one), np.array(classes), split)
+
+
+def _refuse_blank(part, blank, seen):
+    """Fail when all images so far are blank: some copies of FER2013 withhold the pixels of PrivateTest."""
+    if blank == seen:
+        raise errors.Fail("the images in %s are blank (this copy of the data withholds their pixels): test on another part, "
+                          "SPLIT=valid, or get the complete file and run `%s`" % (part.folder, data.make_data(part.folder)))
+
+
+def class_names(net):
+    """The names of a deploy net's classes: FER+'s expressions, numbers for the sources."""
+    final = [layer for layer in net.layer if layer.type == "InnerProduct"][-1]
+    count = final.inner_product_param.num_output
+    ferplus = final.name == "fc_ferplus" and count == len(facts.EXPRESSIONS)
+    return list(facts.EXPRESSIONS) if ferplus else [str(i) for i in range(count)]
+
+
+def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None, gpu=None, engine="caffe"):
+    """Test one network; write its scores and metrics in the folder `out`; return the metrics (dict)."""
+    net = text.read(deploy, m.NetParameter)
+    shape = networks.input_shape(net)
+    if not os.path.exists(weights_path):
+        raise errors.Fail("there are no weights %s: train them with `make finetune` (or `make pretrain`)" % weights_path)
+    model = weights.load(weights_path, net)
+    part = data.open_part(data_folder, split, shape)
+    start = time.time()
+    module, options = ENGINES[engine]
+    with importlib.import_module(module).tester(net, model, part.mean, folded, workers, gpu, **options) as test:
+        scores = score(test, part, split, class_names(net))
+    seconds = time.time() - start
+    scores_file.write(os.path.join(out, "scores_%s.npz" % split), scores)
+    summary = metrics.summary(scores)
+    summary["made_from"] = {
+        "net": net.name, "deploy": deploy, "weights": weights_path, "weights_sha256": files.sha256(weights_path),
+        "lmdb": part.folder, "crops": facts.CROPS, "engine": engine, "folded": folded, "images_per_second": round(len(scores.labels) / seconds, 1),
+    }
+    with files.replacing(os.path.join(out, "metrics_%s.json" % split)) as temporary, open(temporary, "w") as f:
+        json.dump(summary, f, indent=1)
+        f.write("\n")
+    return summary
+
+
+@errors.main
+def main():
+    parser = argparse.ArgumentParser(prog="python3 -m evaluation.test", description=__doc__.splitlines()[0])
+    parser.add_argument("--deploy", required=True, help="deploy prototxt")
+    parser.add_argument("--weights", required=True, help="caffemodel")
+    parser.add_argument("--data", default="data/ferplus", help="folder with SPLIT_lmdb and mean.binaryproto")
+    parser.add_argument("--split", default="test", help="test (PrivateTest, the paper's) or valid (PublicTest)")
+    parser.add_argument("--out", help="folder for the scores (default: the weights' folder)")
+    parser.add_argument("--unfolded", action="store_true", help="keep BatchNorm and Scale as layers")
+    parser.add_argument("--workers", type=int, help="processes (default: THREADS or one for each core)")
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="caffe")
+    parser.add_argument("--gpu", type=int, help="GPU to use, with a Caffe built for it")
+    args = parser.parse_args()
+    out = args.out or os.path.dirname(args.weights) or "."
+    summary = run(args.deploy, args.weights, args.data, args.split, out, not args.unfolded, args.workers,
+                  args.gpu, args.engine)
+    print(table(summary))
+    print("\nwrote %s" % os.path.join(out, "{scores_%s.npz,metrics_%s.json}" % (args.split, args.split)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+# Tables, figures, ensembles and the page, from the scores that are there: nothing here trains. Included by the Makefile.
+# ROWS: 8+11 (rows of Table II, or of report/rows.csv). ENGINE=torch: the runs of the torch engine. RESULTS: where to.
+
+RESULTS ?= $(W)results
+ROWS    ?=
+AGAINST ?=
+BUDGET  ?=
+WEIGHTED ?=
+
+REPORT_FROM = --runs $(RUNS) --split $(SPLIT) $(PRETRAIN_EPOCHS:%=--pretrain-epochs %) $(FINETUNE_EPOCHS:%=--finetune-epochs %)
+
+.PHONY: table2 table3 table4 fig2 fig3 ensemble judge report bench-eval
+
+table2: ## Table II, single networks: the paper's figures and ours
+table3: ## Table III, ensembles
+table4: ## Table IV, the literature's methods
+table2 table3 table4: | env
+	@$(PYTHON) -m report.tables $@ $(REPORT_FROM) --csv $(RESULTS)/$@_$(SPLIT).csv
+	@echo; echo "as CSV: $(RESULTS)/$@_$(SPLIT).csv"
+
+fig2: ## Figure 2, the confusion matrix of ROWS, as PNG and SVG
+fig3: ## Figure 3, information density
+fig2 fig3: | env
+	@$(PYTHON) -m report.draw $@ $(REPORT_FROM) $(if $(filter fig2,$@),$(ROWS:%=--rows %)) --out $(RESULTS)
+
+ensemble: | env ## average the scores of ROWS=8+11 (WEIGHTED=1), or search for the best of BUDGET million parameters
+	@$(PYTHON) -m evaluation.ensemble $(REPORT_FROM) $(ROWS) $(if $(WEIGHTED),--weighted) $(BUDGET:%=--budget %)
+
+judge: | env ## intervals, per-class figures, calibration, duplicates, agreement of ROWS; McNemar's test AGAINST others
+	@$(PYTHON) -m evaluation.judging $(REPORT_FROM) --data $(W)data/ferplus $(or $(ROWS),$(error judge needs ROWS=8 or ROWS=8+11)) $(AGAINST)
+
+report: | env ## all results as one HTML page that needs no network
+	@$(PYTHON) -m report.page $(REPORT_FROM) --data $(W)data/ferplus --out $(RESULTS)/report_$(SPLIT).html
+
+bench: bench-eval
+bench-eval: | env
+	@$(PYTHON) -m evaluation.bench --data $(W)data/ferplus

@@ -1,0 +1,1 @@
+"""Tables and figures: the results section of the paper, and the plotting that others use."""

@@ -1,0 +1,152 @@
+"""The ten-crop test, against real Caffe: the Data layer's pixels, the folded net, every image once, and bad input."""
+import json
+
+import evaluation_data
+import numpy as np
+import pytest
+
+import errors
+from caffe_files import binary, text
+from caffe_files import messages as m
+from evaluation import crops, data, metrics, scores
+from netgen import fold, resnet
+from netgen import weights as net_weights
+
+SHAPE = (3, 32, 32)
+
+
+@pytest.fixture
+def ferplus(tmp_path):
+    folder = tmp_path / "data" / "ferplus"
+    images, labels, mean = evaluation_data.write_part(str(folder), "valid", 23)
+    return folder, images, labels, mean
+
+
+def test_ten_crops_of_an_asymmetric_image_are_ten_pictures():
+    images = np.arange(2 * 3 * 36 * 36).reshape(2, 3, 36, 36) % 251
+    mean = np.full((3, 36, 36), 100, np.float32)
+    ten = crops.ten_crops(images.astype(np.uint8), mean, 32)
+    assert ten.shape == (2, 10, 3, 32, 32) and ten.dtype == np.float32
+    assert len({crop.tobytes() for crop in ten[0]}) == 10
+    np.testing.assert_array_equal(ten[1, 0], images[1, :, :32, :32] - 100)
+    np.testing.assert_array_equal(ten[1, 3], images[1, :, 4:, 4:] - 100)
+    np.testing.assert_array_equal(ten[1, crops.CENTRE], images[1, :, 2:34, 2:34] - 100)
+    np.testing.assert_array_equal(ten[1, 6], ten[1, 1, ..., ::-1])
+
+
+def test_centre_crop_equals_caffes_data_layer(ferplus, tmp_path):
+    caffe = pytest.importorskip("caffe")
+    folder, images, labels, mean = ferplus
+    net = resnet.train_net(20, "ferplus", 8, "none", str(folder / "valid_lmdb"), str(folder / "mean.binaryproto"), 1, 23)
+    del net.layer[2:], net.layer[0]
+    text.write(str(tmp_path / "data.prototxt"), net)
+    loaded = caffe.Net(str(tmp_path / "data.prototxt"), caffe.TEST)
+    loaded.forward()
+    part = data.open_part(str(folder), "valid", SHAPE)
+    (keys, ours, our_labels), = data.batches(part, 100)
+    np.testing.assert_array_equal(loaded.blobs["data"].data, crops.ten_crops(ours, part.mean, 32)[:, crops.CENTRE])
+    np.testing.assert_array_equal(loaded.blobs["label"].data, our_labels)
+    assert keys == ["%08d" % i for i in range(23)] and part.names["00000022"] == "fer0000022.png"
+
+
+def test_batches_show_every_image_once_in_key_order(ferplus):
+    folder, images, labels, _ = ferplus
+    found = list(data.batches(data.open_part(str(folder), "valid", SHAPE), 10))
+    assert [len(batch.keys) for batch in found] == [10, 10, 3]
+    np.testing.assert_array_equal(np.concatenate([batch.images for batch in found]), images)
+    np.testing.assert_array_equal(np.concatenate([batch.labels for batch in found]), labels)
+
+
+@pytest.mark.parametrize("form", [{}, {"shortcut": "identity"}, {"relu_after_sum": False, "conv_bias": True}])
+def test_folded_net_scores_as_the_deploy_net(form):
+    pytest.importorskip("caffe")
+    from evaluation.network import Network
+
+    net = resnet.deploy_net(20, "ferplus", 8, **form)
+    model = net_weights.random(net)
+    folded, _ = fold.fold(net, model)
+    assert not {"BatchNorm", "Scale"} & {layer.type for layer in folded.layer}
+    coarse = np.random.RandomState(1).randint(-120, 130, (30, 3, 4, 4))
+    shown = np.kron(coarse, np.ones((8, 8))).astype(np.float32)
+    plain, quick = (Network(net, model, folded=way).probabilities(shown) for way in (False, True))
+    assert plain.std(axis=0).max() > 1e-3  # the images differ in the random net's eyes
+    np.testing.assert_allclose(quick, plain, atol=1e-5)
+    np.testing.assert_allclose(np.log(quick), np.log(plain), atol=1e-4)
+    # An image's scores do not depend on its batch mates, nor on the size of the batch.
+    np.testing.assert_allclose(Network(net, model).probabilities(shown[7:8])[0], quick[7], atol=1e-5)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_image_once_and_the_files(ferplus, tmp_path, workers):
+    pytest.importorskip("caffe")
+    from evaluation import test as command
+
+    folder, images, labels, mean = ferplus
+    deploy, caffemodel = evaluation_data.write_network(tmp_path)
+    summary = command.run(deploy, caffemodel, str(folder), "valid", str(tmp_path / "run"), workers=workers)
+    stored = scores.read(str(tmp_path / "run" / "scores_valid.npz"), "valid")
+    np.testing.assert_array_equal(stored.labels, labels)
+    assert list(stored.keys) == ["%08d" % i for i in range(23)] and stored.names[3] == "fer0000003.png"
+    network = command.networks.Network(text.read(deploy, m.NetParameter), binary.read(caffemodel, m.NetParameter), False)
+    ten = network.probabilities(crops.ten_crops(images[5:6], mean, 32)[0])
+    np.testing.assert_allclose(stored.probabilities[5], ten.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(stored.one_crop[5], ten[crops.CENTRE], atol=1e-4)
+    assert summary["n"] == 23 and np.sum(summary["confusion"]) == 23
+    right = stored.probabilities.argmax(axis=1) == labels
+    assert summary["accuracy"] == pytest.approx(right.mean())
+    assert summary["mean_class_accuracy"] == pytest.approx(np.mean([right[labels == c].mean() for c in set(labels)]))
+    with open(str(tmp_path / "run" / "metrics_valid.json")) as f:
+        assert json.load(f) == summary
+    assert "n = 23" in command.table(summary)
+
+
+@pytest.mark.parametrize("depth, dataset, classes, words", [
+    (32, "ferplus", 8, "depth 32"), (20, "cifar10", 8, "ends in fc_cifar10"), (20, "ferplus", 7, "7 classes")])
+def test_weights_of_another_network_are_refused(tmp_path, depth, dataset, classes, words):
+    _, caffemodel = evaluation_data.write_network(tmp_path, depth, dataset, classes)
+    with pytest.raises(errors.Fail, match=words):
+        net_weights.load(caffemodel, resnet.deploy_net(20, "ferplus", 8))
+
+
+def test_what_a_user_can_have_wrong_is_said_in_one_line(ferplus, tmp_path):
+    folder = str(ferplus[0])
+    with pytest.raises(errors.Fail, match="no LMDB .*test_lmdb: run `make data SRC=ferplus`"):
+        data.open_part(folder, "test", SHAPE)
+    evaluation_data.write_part(str(tmp_path / "big"), "valid", 2, side=48)
+    with pytest.raises(errors.Fail, match="3x48x48.*make data SRC=big"):
+        data.open_part(str(tmp_path / "big"), "valid", SHAPE)
+    evaluation_data.write_part(str(tmp_path / "other"), "valid", 2, side=40)
+    (tmp_path / "other" / "mean.binaryproto").write_bytes((ferplus[0] / "mean.binaryproto").read_bytes())
+    with pytest.raises(errors.Fail, match="mean.binaryproto is of 3x36x36, the images of 3x40x40"):
+        data.open_part(str(tmp_path / "other"), "valid", SHAPE)
+    (tmp_path / "other" / "valid_lmdb" / "data.mdb").write_bytes(b"no lmdb" * 1000)
+    with pytest.raises(errors.Fail, match="damaged"):
+        data.open_part(str(tmp_path / "other"), "valid", SHAPE)
+
+
+@pytest.mark.parametrize("blank", [3, 23])
+def test_blank_images_are_refused_or_counted(tmp_path, capsys, blank):
+    from evaluation import test as command
+
+    def uniform(batches):
+        return ((batch, [np.full((len(batch.keys), 8), 1 / 8, np.float32)] * 2) for batch in batches)
+
+    folder = str(tmp_path / "data")
+    evaluation_data.write_part(folder, "test", 23, blank=blank)
+    part = data.open_part(folder, "test", SHAPE)
+    if blank == 23:
+        with pytest.raises(errors.Fail, match="blank.*SPLIT=valid"):
+            command.score(uniform, part, "test", list("abcdefgh"))
+    else:
+        command.score(uniform, part, "test", list("abcdefgh"))
+        assert "3 of the 23 images" in capsys.readouterr().err
+
+
+def test_metrics_of_a_small_example():
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    probabilities = np.eye(4)[[0, 0, 1, 1, 2, 0]]
+    assert metrics.accuracy(labels, probabilities) == pytest.approx(4 / 6)
+    assert metrics.mean_class_accuracy(labels, probabilities) == pytest.approx((2 / 3 + 1 + 1 / 2) / 3)
+    assert metrics.confusion(labels, probabilities).tolist() == [[2, 1, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+    second = metrics.per_class(labels, probabilities, "abcd")[1]
+    assert second == dict(name="b", n=1, precision=0.5, recall=1.0, f1=pytest.approx(2 / 3))

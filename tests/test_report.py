@@ -1,0 +1,147 @@
+"""Tables, figures and the page, on synthetic scores."""
+import base64
+import csv
+import io
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+import synthetic_scores
+
+from evaluation import metrics, rows, scores
+from paper import facts
+from report import draw, figures, results, tables
+from report.table import to_csv, to_text
+
+pytest.importorskip("jinja2")
+from report import page  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory):
+    """Rows 1, 2, 3, 8 and, without its fourth trial, 11."""
+    folder = str(tmp_path_factory.mktemp("runs"))
+    synthetic_scores.write(folder, only=(1, 2, 3, 8), n=300)
+    synthetic_scores.write(folder, only=(11,), trials=(1, 2, 3, 5), n=300)
+    return results.read(rows.Runs(folder, "test", (None, None), rows.ADDED))
+
+
+def csv_rows(table):
+    return list(csv.DictReader(io.StringIO(to_csv(table))))
+
+
+def test_table2_has_both_figures_and_the_missing_commands(some):
+    lines = csv_rows(tables.table2(some))
+    assert len(lines) == 12
+    s = scores.read(rows.scores_path(some.rows[7], 3, "test"))
+    assert float(lines[7]["trial 3"]) == pytest.approx(100 * metrics.accuracy(s.labels, s.probabilities))
+    trials = [float(lines[7]["trial %d" % t]) for t in facts.TRIALS]
+    assert float(lines[7]["ours"]) == pytest.approx(sum(trials) / 5)
+    assert float(lines[7]["diff"]) == pytest.approx(sum(trials) / 5 - 83.92)
+    assert float(lines[7]["D"]) == pytest.approx(sum(trials) / 5 / 0.474456)
+    assert lines[7]["n"] == "300" and lines[7]["paper trial 5"] == "83.53"
+    assert lines[3]["ours"] == lines[3]["n"] == "" and lines[10]["trial 4"] == ""
+    printed = to_text(tables.table2(some))
+    assert re.search("row 4, trials 1 2 3 4 5 +make row ROW=4 RUNS=", printed)
+    assert "row 11, trial 4" in printed and "make eval SRC=cinic10 DEPTH=32 TRIAL=4 RUNS=" in printed
+    assert "row 9 prints 83.09, its trials give 83.098" in printed and "synthetic (24 runs)" in printed
+
+
+def test_table3_lists_what_is_odd_in_the_paper(some):
+    lines = csv_rows(tables.table3(some))
+    assert len(lines) == 13 and lines[5]["method"] == "Ensemble (8) + (11)" and lines[5]["params"] == "948912"
+    assert lines[5]["trial 4"] == "" and float(lines[5]["trial 5"]) > 60
+    printed = to_text(tables.table3(some))
+    assert "ensembles 11 and 12" in printed and "ensemble 9 prints 83.99, its trials give 83.996" in printed
+    assert "ensemble 3 as 83.304" in printed
+
+
+def test_table4_says_where_rounded_counts_mislead(some):
+    lines = {line["method"]: line for line in csv_rows(tables.table4(some))}
+    best = lines["single network, best: row 8"]
+    assert float(best["D, printed"]) == pytest.approx(209.8) and best["params, exact"] == "474456"
+    assert lines["TFE-JL"]["D, printed"] == "" and lines["CNN and BOVW + global SVM"]["params, printed"] == "300M+"
+    assert "D of the printed 83.92% is 176.9, not 209.8" in to_text(tables.table4(some))
+
+
+def test_another_split_is_never_compared_silently(some):
+    printed = to_text(tables.table2(results.read(some.runs._replace(split="valid"))))
+    assert "validation part (PublicTest), n = 300" in printed and "compare other images" in printed
+    assert "SPLIT=valid" in printed
+
+
+@pytest.mark.parametrize("name", ["fig2", "fig3"])
+def test_figures_are_the_same_bytes_twice(some, name):
+    def drawn(kind):
+        with figures.style():
+            return draw.image(draw.make(name, some), kind)
+
+    svg = drawn("svg")
+    assert svg == drawn("svg") and b"<svg" in svg and b"synthetic" in svg
+    assert drawn("png").startswith(b"\x89PNG")
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.ids, self.links, self.tags = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        self.sources += [attributes[k] for k in ("src", "srcset") if k in attributes]
+        self.links += [attributes["href"]] if "href" in attributes else []
+        self.ids += [attributes["id"]] if "id" in attributes else []
+
+
+@pytest.fixture(scope="module")
+def html(some, tmp_path_factory):
+    import numpy as np
+
+    lmdb = pytest.importorskip("lmdb")
+    from caffe_files import binary
+
+    data = tmp_path_factory.mktemp("ferplus")
+    with lmdb.open(str(data / "test_lmdb"), map_size=1 << 24) as env, env.begin(write=True) as transaction:
+        for i in range(300):
+            transaction.put(b"%08d" % i, binary.datum(np.full((3, 36, 36), i % 256, np.uint8), 0))
+    return page.render(page.context(some, str(data)))
+
+
+def test_the_page_is_self_contained(html):
+    found = Page(html)
+    assert len(found.sources) == html.count("<img") + html.count("<source") and html.count('class="right"') >= 8
+    for source in found.sources:
+        kind, content = re.match(r"data:(image/[a-z+]+);base64,(.*)$", source, re.S).groups()
+        assert base64.b64decode(content)[:5] in (b"\x89PNG\r", b"<?xml") and kind in ("image/png", "image/svg+xml")
+    assert all(link.startswith("#") and link[1:] in found.ids or link == "data:," for link in found.links)
+    assert "script" not in found.tags and not re.search(r"(?:url\(|@import|https?://)", html)
+
+
+def test_the_page_says_what_it_was_made_from(html):
+    top = html[:html.index("<main>")]
+    assert "Synthetic scores" in top and "24 of 60" in top and "row 4 (ResNet-20 from ImageNet32)" in top
+    assert "row 11 (ResNet-32 from CINIC-10): trial 4" in top and "n = 300" in top
+
+
+def test_a_page_without_data_says_why_there_are_no_examples(some, tmp_path):
+    text = page.render(page.context(some, str(tmp_path)))
+    assert "No pictures: there is no LMDB" in text
+
+
+def test_chromium_opens_it_without_errors(html, tmp_path):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no Chromium here")
+    (tmp_path / "report.html").write_text(html, encoding="utf-8")
+    probe = "<script>onload = () => { for (const i of document.images) if (!i.naturalWidth) console.error('no picture'); }</script>"
+    (tmp_path / "probed.html").write_text(html.replace("</body>", probe + "</body>"), encoding="utf-8")
+    ran = subprocess.run(
+        [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--user-data-dir=%s" % (tmp_path / "profile"),
+         "--dump-dom", "file://%s" % (tmp_path / "probed.html")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+    assert b"How each number was made" in ran.stdout
+    assert b"CONSOLE" not in ran.stderr, ran.stderr.decode()[-2000:]
