@@ -1,0 +1,35 @@
+# The PyTorch engine (ENGINE=torch): its environment, its tests, its bench. Included by the Makefile.
+#   make env ENGINE=torch               an ordinary virtual environment; no Caffe
+#   make row ROW=8 ENGINE=torch PRECISION=bf16 [DEVICE=cuda]
+# TORCH_PYTHON: Python 3.10 or later. TORCH_PIP: more arguments for pip, such as the address of PyTorch's CPU packages.
+
+DEVICE       ?= cpu
+TORCH_PYTHON ?= python3
+TORCH_PIP    ?=
+TORCH_ENV    ?= .venv-torch
+TORCH        := $(TORCH_ENV)/bin/python
+
+$(call known,DEVICE,$(DEVICE),cpu cuda)
+$(call known,PRECISION,$(PRECISION),fp32 tf32 bf16)
+ifeq ($(DEVICE),cuda)
+GPU := $(or $(GPU),0)
+endif
+
+# pip puts a changed list into the environment that is there; the mark says that all of it is.
+$(TORCH_ENV)/.complete: torch_engine/requirements.txt
+	@$(TORCH_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "error: ENGINE=torch needs Python 3.10 or later, and $(TORCH_PYTHON) is none: set TORCH_PYTHON=python3.12 or the like" >&2; exit 1; }
+	@test -x $(TORCH) || { echo "making $(TORCH_ENV): PyTorch for ENGINE=torch (a minute)"; $(TORCH_PYTHON) -m venv $(TORCH_ENV); }
+	@echo '*' > $(TORCH_ENV)/.gitignore
+	@$(TORCH) -m pip install --quiet --disable-pip-version-check $(TORCH_PIP) -r torch_engine/requirements.txt
+	@touch $@
+
+.PHONY: test-torch bench bench-torch
+test: test-torch
+# PyTorch's tests run Caffe's side of the comparison by env/run themselves.
+test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real Caffe
+	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py
+
+bench: bench-torch
+bench-torch: $(TORCH_ENV)/.complete | env ## speed of the PyTorch engine beside Caffe, bare PyTorch, a usual script, the machine's limit
+	@$(TORCH) -m torch_engine.bench

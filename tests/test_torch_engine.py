@@ -1,0 +1,235 @@
+"""The PyTorch engine by itself: what it refuses, its data, its start, its bytes after interruptions, its precisions."""
+import os
+import signal
+
+import time
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # tiny nets
+
+import errors
+import evaluation_data
+import training_data
+from caffe_files import binary, text
+from caffe_files import messages as m
+from google.protobuf import text_format
+from torch_engine import data, device, engine, norm
+from torch_engine import net as nets
+from torch_engine import solver as solvers
+
+
+SHAPES = {"data": (2, 3, 8, 8), "label": (2,)}
+
+
+def layer(fields):
+    """A net of one layer between data and x."""
+    return text_format.Parse('name: "n" layer { name: "it" bottom: "data" top: "x" %s }' % fields, m.NetParameter())
+
+
+@pytest.mark.parametrize("fields, named", (
+    ('type: "LRN"', "layer it: .* layer type LRN"),
+    ('type: "Python"', "Python"),
+    ('type: "ReLU" loss_weight: 1', "no field loss_weight"),
+    ('type: "ReLU" pooling_param { pool: AVE }', "no field pooling_param"),
+    ('type: "ReLU" param { name: "shared" }', "no field name"),
+    ('type: "ReLU" include { phase: TRAIN stage: "s" }', "no field stage"),
+    ('type: "InnerProduct" inner_product_param { num_output: 2 transpose: true }', "no field transpose"),
+    ('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }', "MAX and AVE"),
+    ('type: "Pooling" pooling_param { kernel_size: 1 stride: 3 }', "FLOOR"),
+    ('type: "Eltwise" eltwise_param { operation: PROD }', "SUM"),
+    ('type: "Scale" scale_param { axis: 0 }', "axis 1"),
+    ('type: "BatchNorm" param { lr_mult: 1 }', "lr_mult: 0"),
+    ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "bilinear" } }', "filler bilinear"),
+    ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "gaussian" sparse: 3 } }', "no field sparse"),
+    ('type: "ReLU" } layer { name: "b" type: "ReLU" bottom: "nowhere" top: "y"', "bottom nowhere"),
+))
+def test_what_is_not_known_is_refused_by_name(fields, named):
+    with pytest.raises(errors.Fail, match=named) as refusal:
+        nets.Net(layer(fields), m.TRAIN, SHAPES)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("fields, named", (
+    ('type: "Adam"', "type Adam"), ('lr_policy: "inv"', "lr_policy inv"), ("clip_gradients: 1", "clip_gradients"),
+    ('regularization_type: "L1"', "L1"), ("iter_size: 2", "iter_size 2"), ("snapshot_format: HDF5", "snapshot_format"),
+))
+def test_solvers_that_are_not_known_are_refused_by_name(fields, named):
+    solver = text_format.Parse('lr_policy: "fixed" ' + fields if "policy" not in fields else fields, m.SolverParameter())
+    with pytest.raises(errors.Fail, match=named):
+        solvers.check(solver)
+
+
+def test_devices_and_precisions_that_are_not_there():
+    if not torch.accelerator.is_available():
+        with pytest.raises(errors.Fail, match="no GPU 0"):
+            device.find(0)
+        with pytest.raises(errors.Fail, match="tf32"):
+            device.number_type("tf32", device.find(None))
+    with pytest.raises(errors.Fail, match="no precision 'fp64'"):
+        device.number_type("fp64", device.find(None))
+
+
+def test_bf16_is_refused_where_the_processor_lacks_it(monkeypatch):
+    monkeypatch.setattr(device, "_has_bf16", lambda _: False)
+    with pytest.raises(errors.Fail, match="no bf16 arithmetic: take PRECISION=fp32"):
+        device.number_type("bf16", device.find(None))
+
+
+def damaged(path):
+    with open(path, "r+b") as f:
+        f.truncate(os.path.getsize(path) // 2)
+
+
+def made(name="tiny", precision="fp32", **changes):
+    solver = text.read(training_data.write_all(name, **changes), m.SolverParameter)
+    return engine.make(solver, text.read(solver.net, m.NetParameter), None, precision)
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ours = made()
+    ours.snapshot("a")
+    made("deeper", depth=14).snapshot("b")
+    with pytest.raises(errors.Fail, match="b.solverstate is of another net"):
+        ours.restore("b.solverstate", 0)
+    with pytest.raises(errors.Fail, match="another network"):
+        made("deeper", depth=14).load_weights(ours.weights()) or solvers.load(made("deeper", depth=14).blobs, "a.caffemodel")
+    damaged("a.caffemodel")
+    with pytest.raises(errors.Fail, match="a.caffemodel is damaged"):
+        ours.restore("a.solverstate", 0)
+
+
+def reader(folder, phase, seed=1, batch=4, **transform):
+    message = m.LayerParameter(name="data", type="Data", top=["data", "label"])
+    message.data_param.source, message.data_param.batch_size = folder + "/train_lmdb", batch
+    message.data_param.backend = m.DataParameter.LMDB
+    for name, value in transform.items():
+        setattr(message.transform_param, name, value)
+    return data.Data(message, phase, seed)
+
+
+def test_data_comes_in_order_and_crops_are_random_in_train_only(tmp_path):
+    folder = str(tmp_path)
+    images, labels, mean = evaluation_data.write_part(folder, "train", 10)
+    feed = reader(folder, m.TEST, crop_size=32, mean_file=folder + "/mean.binaryproto")
+    batches = [feed.next() for _ in range(5)]
+    order = np.arange(20) % 10
+    assert np.array_equal(torch.cat([b["label"] for b in batches]), labels[order])
+    assert np.array_equal(torch.cat([b["data"] for b in batches]), (images - mean)[order, :, 2:34, 2:34])
+    found = set()
+    feed = reader(folder, m.TRAIN, crop_size=32)
+    for _ in range(100):
+        batch = feed.next()["data"].numpy()
+        for i in range(4):
+            image = images[order[(feed.batches - 1) * 4 % 10 + i]] if (feed.batches - 1) * 4 % 10 + i < 20 else None
+            places = [(y, x) for y in range(5) for x in range(5) if np.array_equal(image[:, y:y + 32, x:x + 32], batch[i])]
+            assert len(places) == 1
+            found.add(places[0])
+    assert len(found) == 25, "each of the 5 x 5 crops"
+
+
+def test_data_continues_exactly_and_follows_the_seed(tmp_path):
+    folder = str(tmp_path)
+    evaluation_data.write_part(folder, "train", 10)
+    whole = reader(folder, m.TRAIN, crop_size=32, mirror=True)
+    batches = [whole.next()["data"] for _ in range(9)]
+    again = reader(folder, m.TRAIN, crop_size=32, mirror=True)
+    again.seek(7)
+    assert torch.equal(again.next()["data"], batches[7]) and torch.equal(again.next()["data"], batches[8])
+    assert not torch.equal(reader(folder, m.TRAIN, 2, crop_size=32, mirror=True).next()["data"], batches[0])
+    plain = reader(folder, m.TEST)
+    mirrored = reader(folder, m.TEST, mirror=True)
+    flipped = [torch.equal(a, b.flip(2)) for _ in range(10) for a, b in zip(plain.next()["data"], mirrored.next()["data"])]
+    assert 5 < sum(flipped) < 35
+
+
+def test_weights_begin_as_caffes_fillers_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, again, other = made().weights(), made().weights(), made(random_seed=2).weights()
+    weights = first["group2_block0_conv1"][0]
+    assert abs(weights.std() / np.sqrt(2 / (64 * 9)) - 1) < 0.02 and abs(weights.mean()) < 0.002
+    assert first["first_conv_scale"][0].min() == 1 and not first["first_conv_scale"][1].any()
+    assert all(np.array_equal(a, b) for name in first for a, b in zip(first[name], again[name]))
+    assert not np.array_equal(weights, other["group2_block0_conv1"][0])
+
+
+@pytest.mark.parametrize("shape", ((5, 3), (4, 16, 6, 10), (3, 5, 7, 1)))
+def test_batch_statistics_are_exact(shape):
+    torch.manual_seed(1)
+    x = (3 + torch.randn(shape, dtype=torch.float64))
+    expected = [torch.zeros(shape[1], dtype=torch.float64) for _ in range(2)]
+    y = torch.nn.functional.batch_norm(x, *expected, None, None, True, 1.0, 1e-5)
+    found = [torch.zeros(shape[1]) for _ in range(2)]
+    z = norm.batch_norm(x.float(), *found, None, None, 1e-5)
+    for a, b in zip(found + [z], expected + [y]):
+        assert abs(a - b).max() <= 2e-6 * max(1, abs(b).max())
+
+
+def test_bf16_trains_as_fp32_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        try:
+            run_ = made(precision=precision)
+        except errors.Fail as refusal:
+            pytest.skip(str(refusal))
+        losses[precision] = np.array([run_.step(5) for _ in range(4)])
+        assert all(blob.dtype == np.float32 for blobs in run_.weights().values() for blob in blobs)
+    assert 0 < abs(losses["bf16"] / losses["fp32"] - 1).max() < 0.1
+
+
+def train(*arguments):
+    process = training_data.start("--engine", "torch", *arguments)
+    process.words, _ = process.communicate()
+    return process
+
+
+def contents(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def interrupt(out, solver, number):
+    """Begin a run and send it a signal when its first snapshot is there."""
+    process = training_data.start("--engine", "torch", "--solver", solver, "--out", out)
+    while not os.path.exists(out + "/snapshot_iter_8.json"):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(number)
+    process.communicate()
+
+
+def test_a_killed_run_ends_in_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THREADS", "1")
+    solver = training_data.write_all(max_iter=100)
+    assert "finished" in train("--solver", solver, "--out", "whole").words
+    interrupt("killed", solver, signal.SIGKILL)
+    again = train("--solver", solver, "--out", "killed")
+    assert "continues from iteration" in again.words
+    assert contents("whole/final.caffemodel") == contents("killed/final.caffemodel")
+
+
+def test_a_run_continues_with_another_engine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    solver = training_data.write_all(max_iter=100)
+    interrupt("out", solver, signal.SIGKILL)
+    finished = train("--engine", "torch-bf16", "--solver", solver, "--out", "out")
+    assert "begun with the engine torch and continues with torch-bf16" in finished.words
+    assert "out continues from iteration" in finished.words and "out is finished" in finished.words
+
+
+def test_refusals_of_a_run_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    solver = training_data.write_all()
+    net = text.read("tiny_net.prototxt", m.NetParameter)
+    for extra, changed, named in ((["--gpu", "7"], None, "no GPU 7"), ([], "LRN", "layer type LRN")):
+        if changed:
+            net.layer[5].type = changed
+            text.write("tiny_net.prototxt", net)
+        process = train("--solver", solver, "--out", "out", *extra)
+        wrong = [line for line in process.words.splitlines() if line.startswith("error: ")]
+        assert process.returncode == 1 and len(wrong) == 1 and named in wrong[0] and "Traceback" not in process.words
