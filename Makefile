@@ -1,0 +1,161 @@
+# fer-lite: the paper's pipeline as file targets. `make` alone lists them; the README says what each takes and prints.
+#
+#   make pretrain SRC=cifar100      make finetune      make eval
+#
+# Every stage writes files that the next one has as prerequisites, so any target builds what is missing, and only that.
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# What to run.
+SRC    ?= cifar100
+DEPTH  ?= 20
+TRIAL  ?= 1
+SPLIT  ?= test
+ENGINE ?= caffe
+GPU    ?=
+PRECISION ?= fp32
+
+# Other lengths than the paper's, in epochs. Such runs lie in folders of their own.
+PRETRAIN_EPOCHS ?=
+FINETUNE_EPOCHS ?=
+
+# Where things lie. W is WORK as a prefix: empty, or "folder/".
+WORK      ?= .
+W         := $(patsubst ./,,$(WORK:/=)/)
+DOWNLOADS ?= $(W)downloads
+RUNS      ?= $(W)runs$(if $(filter torch,$(ENGINE)),/torch)
+
+# What runs the commands, and what stands before each training (a cluster's launcher).
+RUN    ?= env/run
+LAUNCH ?=
+PYTHON = $(if $(filter torch,$(ENGINE)),$(TORCH),$(RUN) python3)
+
+DEPTHS   := $(patsubst prototxt/resnet%_ferplus_train.prototxt,%,$(wildcard prototxt/resnet*_ferplus_train.prototxt))
+SOURCES  := $(patsubst solvers/resnet20_%.prototxt,%,$(filter-out %_finetune.prototxt %_scratch.prototxt,$(wildcard solvers/resnet20_*.prototxt)))
+DATASETS := $(SOURCES) ferplus
+
+ALL_TRIALS := 1 2 3 4 5
+
+known = $(if $(filter $(2),$(3)),,$(error $(1)=$(2) is none of: $(3)))
+$(call known,SRC,$(SRC),$(DATASETS) none)
+$(call known,DEPTH,$(DEPTH),$(DEPTHS))
+$(call known,TRIAL,$(TRIAL),$(ALL_TRIALS))
+$(call known,SPLIT,$(SPLIT),train valid test)
+$(call known,ENGINE,$(ENGINE),caffe torch)
+
+include $(wildcard make/*.mk)
+
+MAKEFLAGS += --no-print-directory
+.PHONY: help env doctor prototxt describe data order pretrain finetune eval demo test clean
+.SECONDARY:
+
+help: ## list the targets
+	@echo 'make TARGET [SRC=$(SRC)] [DEPTH=$(DEPTH)] [TRIAL=$(TRIAL)] [SPLIT=$(SPLIT)] [...]        (README.md explains them)'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+# ---- the environment and the files that are generated ---------------------------------------------------------------
+
+env: $(if $(filter torch,$(ENGINE)),$(TORCH_ENV)/.complete) ## find or make the environment of Caffe (CAFFE_ENV=auto|system|docker|conda|rootfs) or of ENGINE=torch
+	@$(if $(filter torch,$(ENGINE)),true,env/run --make)
+
+doctor: ## check that this Caffe computes right: versions, BLAS, small nets against NumPy
+	@$(PYTHON) -m env.doctor
+
+prototxt: ## write prototxt/ and solvers/ again from paper/ and netgen/
+	@$(PYTHON) -m netgen
+
+# Another WORK has nets and solvers of its own, whose paths begin with it (the demo writes other ones there first).
+ifneq ($(W),)
+$(W)solvers/%.prototxt: | env
+	@$(PYTHON) -m netgen --root $(W:/=)
+$(W)prototxt/%.prototxt: | env
+	@$(PYTHON) -m netgen --root $(W:/=)
+endif
+
+describe: ## print what the networks cost: parameters, multiply-accumulates, blobs
+	@$(PYTHON) -m netgen.describe $(if $(LAYERS),--layers)
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+
+DATA_NEEDS = $(filter-out none,$(SRC))
+data: $(DATA_NEEDS:%=$(W)data/%/manifest.json) ## build the LMDBs of SRC (a source or ferplus) from its downloads
+
+$(W)data/%/manifest.json: | env
+	@$(PYTHON) -m data_prep build $* --downloads $(DOWNLOADS) --out $(W)data $(FROM:%=--from %) $(PER_CLASS:%=--per-class %) $(UNOFFICIAL:%=--unofficial)
+
+# Caffe's Data layer never shuffles, so a trial's own order is an LMDB of its own (trial 1 has data_prep's order).
+order: $(filter-out %_trial1/data.mdb,$(W)data/ferplus/train_lmdb_trial$(TRIAL)/data.mdb) ## write FER+'s training part in the order of TRIAL
+
+$(W)data/ferplus/train_lmdb_trial%/data.mdb: $(W)data/ferplus/manifest.json | env
+	@$(PYTHON) -m training.order --lmdb $(W)data/ferplus/train_lmdb --trial $*
+
+# ---- training -------------------------------------------------------------------------------------------------------
+
+# Folders of runs: (depth, source), (depth, source, trial).
+pretrained = $(RUNS)/resnet$(1)_$(2)$(PRETRAIN_EPOCHS:%=-%ep)
+finetuned  = $(RUNS)/resnet$(1)_ferplus_from_$(2)$(if $(filter-out none,$(2)),$(PRETRAIN_EPOCHS:%=-%ep))$(FINETUNE_EPOCHS:%=_%ep)/trial$(3)
+engine = --engine $(ENGINE)$(addprefix -,$(filter-out fp32,$(PRECISION)))
+# (solver, out, options): one run. The + hands make's job server on, so that runs side by side share the cores.
+train = @$(LAUNCH) $(PYTHON) -m training.run --solver $(1) --out $(2) $(engine) \
+	$(GPU:%=--gpu %) $(STOP_AFTER:%=--stop-after %) $(3)
+
+pretrain: $(call pretrained,$(DEPTH),$(SRC))/final.caffemodel ## train ResNet-DEPTH on the source SRC
+finetune: $(call finetuned,$(DEPTH),$(SRC),$(TRIAL))/final.caffemodel ## fine-tune it on FER+ (SRC=none: train from scratch)
+
+# (depth, source): a pretrained network; all trials of a row share it.
+define pretraining_rule
+$(call pretrained,$(1),$(2))/final.caffemodel: $(W)solvers/resnet$(1)_$(2).prototxt $(W)prototxt/resnet$(1)_$(2)_train.prototxt \
+		$(W)data/$(2)/manifest.json | env
+	$$(call train,$$<,$$(@D),$(PRETRAIN_EPOCHS:%=--epochs %))
+endef
+$(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call pretraining_rule,$(d),$(s)))))
+
+# (depth, source, trial): a row of Table II; source none is training from scratch.
+define finetuning_rule
+$(call finetuned,$(1),$(2),$(3))/final.caffemodel: \
+		$(W)solvers/resnet$(1)_ferplus_$(if $(filter none,$(2)),scratch,finetune).prototxt $(W)prototxt/resnet$(1)_ferplus_train.prototxt \
+		$(W)data/ferplus/manifest.json $(if $(filter-out 1,$(3)),$(W)data/ferplus/train_lmdb_trial$(3)/data.mdb) \
+		$(if $(filter-out none,$(2)),$(call pretrained,$(1),$(2))/final.caffemodel) | env
+	$$(call train,$$<,$$(@D),--trial $(3) $(if $(filter-out none,$(2)),--weights $(call pretrained,$(1),$(2))/final.caffemodel) $(FINETUNE_EPOCHS:%=--epochs %))
+
+$(call finetuned,$(1),$(2),$(3))/metrics_%.json: $(call finetuned,$(1),$(2),$(3))/final.caffemodel \
+		$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt $(W)data/ferplus/manifest.json | env
+	@$$(PYTHON) -m evaluation.test --deploy $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt --weights $$< --data $(W)data/ferplus --split $$* $$(engine) $$(GPU:%=--gpu %) >/dev/null
+endef
+$(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(foreach t,$(ALL_TRIALS),$(eval $(call finetuning_rule,$(d),$(s),$(t))))))
+
+# What is no source says so.
+$(foreach d,$(DEPTHS),$(foreach s,none ferplus,$(call pretrained,$(d),$(s))/final.caffemodel)) \
+$(foreach d,$(DEPTHS),$(foreach t,$(ALL_TRIALS),$(call finetuned,$(d),ferplus,$(t))/final.caffemodel $(call finetuned,$(d),ferplus,$(t))/metrics_$(SPLIT).json)):
+	@echo 'error: SRC=$(SRC) is no source to pretrain on: SRC=$(firstword $(SOURCES)) or another of $(SOURCES)' >&2; exit 1
+
+# ---- testing --------------------------------------------------------------------------------------------------------
+
+METRICS = $(call finetuned,$(DEPTH),$(SRC),$(TRIAL))/metrics_$(SPLIT).json
+eval: $(METRICS) ## test it with ten crops on SPLIT (test or valid) and print the result
+	@$(PYTHON) -m evaluation.show $(METRICS)
+
+# ---- demo, tests ----------------------------------------------------------------------------------------------------
+
+DEMO      := demo_work
+DEMO_MAKE := $(MAKE) -o env WORK=$(DEMO) UNOFFICIAL=1 SPLIT=test
+DEMO_RUNS := $(DEMO)/runs/resnet20_ferplus_from_
+
+demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing to download
+	@test -e $(DEMO)/downloads/fer2013.csv || $(PYTHON) -m demo.draw $(DEMO)/downloads
+	@$(DEMO_MAKE) data SRC=cifar10
+	@$(DEMO_MAKE) data SRC=ferplus PER_CLASS=$$($(PYTHON) -c 'from demo import settings; print(settings.BALANCED_PER_CLASS)')
+	@$(PYTHON) -m demo.make_nets $(DEMO)
+	@$(DEMO_MAKE) -j2 THREADS=1 $(addprefix $(DEMO_RUNS),cifar10/trial1/metrics_test.json none/trial1/metrics_test.json)
+	@$(PYTHON) -m evaluation.show $(DEMO_RUNS)cifar10/trial1/metrics_test.json
+	@$(PYTHON) -m demo.picture --finetuned $(DEMO_RUNS)cifar10/trial1/scores_test.npz --scratch $(DEMO_RUNS)none/trial1/scores_test.npz \
+	  --lmdb $(DEMO)/data/ferplus/test_lmdb --out $(DEMO)/demo.png
+
+test: | env ## install what is needed and run all tests
+	@$(PYTHON) -m pytest -q $(TESTS)
+
+clean: ## remove what the demo made (runs, data and downloads stay)
+	rm -rf $(DEMO)
