@@ -18,6 +18,7 @@ from caffe_files import binary, text
 from caffe_files import messages as m
 from evaluation import crops
 from netgen import fold
+from paper import facts
 
 CROPS_AT_ONCE = 100  # crops in one forward pass: more is no faster on a CPU
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1")
@@ -118,6 +119,14 @@ def input_shape(net):
     if not net.layer or net.layer[0].type != "Input":
         raise errors.Fail("%s is no deploy net (no Input layer): take prototxt/..._deploy.prototxt" % net.name)
     return tuple(net.layer[0].input_param.shape[0].dim[1:])
+
+
+def class_names(net):
+    """The names of a deploy net's classes: FER+'s expressions, numbers for the sources."""
+    final = [layer for layer in net.layer if layer.type == "InnerProduct"][-1]
+    count = final.inner_product_param.num_output
+    ferplus = final.name == "fc_ferplus" and count == len(facts.EXPRESSIONS)
+    return list(facts.EXPRESSIONS) if ferplus else [str(i) for i in range(count)]
 
 
 def import_caffe():

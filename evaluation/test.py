@@ -65,14 +65,6 @@ def _refuse_blank(part, blank, seen):
                           "SPLIT=valid, or get the complete file and run `%s`" % (part.folder, data.make_data(part.folder)))
 
 
-def class_names(net):
-    """The names of a deploy net's classes: FER+'s expressions, numbers for the sources."""
-    final = [layer for layer in net.layer if layer.type == "InnerProduct"][-1]
-    count = final.inner_product_param.num_output
-    ferplus = final.name == "fc_ferplus" and count == len(facts.EXPRESSIONS)
-    return list(facts.EXPRESSIONS) if ferplus else [str(i) for i in range(count)]
-
-
 def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None, gpu=None, engine="caffe"):
     """Test one network; write its scores and metrics in the folder `out`; return the metrics (dict)."""
     net = text.read(deploy, m.NetParameter)
@@ -84,7 +76,7 @@ def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None
     start = time.time()
     module, options = ENGINES[engine]
     with importlib.import_module(module).tester(net, model, part.mean, folded, workers, gpu, **options) as test:
-        scores = score(test, part, split, class_names(net))
+        scores = score(test, part, split, networks.class_names(net))
     seconds = time.time() - start
     scores_file.write(os.path.join(out, "scores_%s.npz" % split), scores)
     summary = metrics.summary(scores)

@@ -1,0 +1,250 @@
+"""Export a trained network: Caffe's files, folded and not, and ONNX, float and int8; every file checked against Caffe.
+
+    python -m deploy.export runs/resnet20_ferplus_from_cifar10/trial1/final.caffemodel --out exports/resnet20_cifar10
+
+Writes deploy.prototxt, net.caffemodel, folded.prototxt, folded.caffemodel (no BatchNorm or Scale left), model.onnx (any
+batch), model_batch1.onnx, model_int8.onnx (where there are training images) and model.json, or nothing at all: each is run
+in Caffe, OpenCV's two importers and ONNX Runtime on the same crops, and the scores must agree.
+"""
+import argparse
+import glob
+import json
+import os
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+
+import errors
+import files
+from caffe_files import binary, text
+from caffe_files import messages as m
+from deploy import caffe_scores, check, names, onnx_net, quantize, runtimes
+from evaluation import crops, data, network
+from netgen import fold, weights
+from paper import facts, ours
+from progress import Progress
+
+INPUT = "float32, N x 3 x 32 x 32, %s, 0 to 255; a grey face is repeated on the three channels" % ours.COLOUR_ORDER
+AT_ONCE = 50  # images
+
+
+def find(model):
+    """The caffemodel that MODEL means: a file, a run's or network's folder, or a name in models/."""
+    for place in (model, os.path.join("models", model)):
+        for path in (place, *(os.path.join(place, name) for name in ("final.caffemodel", names.CAFFE[0][1]))):
+            if os.path.isfile(path):
+                return path
+    raise errors.Fail("there is no network %s: MODEL is a .caffemodel, a folder that holds one, or one of models/ (%s)"
+                      % (model, ", ".join(sorted(os.path.basename(os.path.dirname(p)) for p in glob.glob("models/*/model.json"))) or "empty"))
+
+
+def deploy_net(path, model, prototxts):
+    """The deploy net (NetParameter) among `prototxts` whose blobs the caffemodel has. Fail where none has."""
+    final = [layer.name for layer in model.layer if layer.blobs][-1:]
+    refusals = []
+    for prototxt in prototxts:
+        net = text.read(prototxt, m.NetParameter)
+        try:
+            network.input_shape(net)
+            weights.check(model, net, path)
+            return net
+        except errors.Fail as refusal:
+            if final and final[0] in [layer.name for layer in net.layer]:
+                refusals.insert(0, refusal)
+            else:
+                refusals.append(refusal)
+    if not final or len(prototxts) == 1:
+        raise refusals[0]
+    raise errors.Fail("%s (final layer %s) fits no deploy net of prototxt/: name its own with DEPLOY=" % (path, final[0]))
+
+
+def mean_value(path, data_folder):
+    """The mean that the network was trained with: float32 3, from model.json beside it, else the data set's.
+
+    Fail where there is none, or the run of this caffemodel was made with another.
+    """
+    beside = os.path.dirname(path)
+    if os.path.exists(os.path.join(beside, names.FACTS)):
+        return np.array(runtimes.facts(beside)["mean"], np.float32)
+    mean_file = os.path.join(data_folder, "mean.binaryproto")
+    if not os.path.exists(mean_file):
+        raise errors.Fail("there is no %s, the mean that %s was trained with: run `%s` or name the folder with DATA="
+                          % (mean_file, path, data.make_data(mean_file)))
+    trained_with = run_record(path).get("inputs", {}).get("mean")
+    if trained_with and trained_with != files.sha256(mean_file):
+        raise errors.Fail("%s is not the mean that %s was trained with (run.json): name that data set's folder with DATA="
+                          % (mean_file, path))
+    planes = binary.read_mean(mean_file)
+    if np.ptp(planes, axis=(1, 2)).any():
+        raise errors.Fail("%s is no mean value a channel but a picture, which no ten crops can share: build it with `%s`"
+                          % (mean_file, data.make_data(mean_file)))
+    return planes[:, 0, 0]
+
+
+def run_record(path):
+    """What run.json beside a caffemodel says of its training, {} where there is none."""
+    try:
+        with open(os.path.join(os.path.dirname(path), "run.json")) as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        return {}
+
+
+def shown_path(path):
+    """A path as a model card may show it: from here on where it lies here, else its last three parts."""
+    inside = os.path.relpath(path)
+    return inside if not inside.startswith("..") else os.path.join("...", *os.path.abspath(path).split(os.sep)[-3:])
+
+
+def describe(path, net, mean, name):
+    """The beginnings of model.json."""
+    run = run_record(path)
+    last = run.get("sessions", [{}])[-1]
+    return {
+        "name": name, "net": net.name, "classes": network.class_names(net), "input": INPUT, "colour_order": ours.COLOUR_ORDER,
+        "resize": facts.RESIZE, "crop": network.input_shape(net)[-1], "mean": [round(float(value), 6) for value in mean],
+        "source": {"caffemodel": shown_path(path), "sha256": files.sha256(path),
+                   "engine": run.get("inputs", {}).get("engine"), "git_commit": last.get("git_commit"),
+                   "iterations": run.get("iteration")},
+    }
+
+
+def metadata(about):
+    """model.json's facts as ONNX metadata: strings, lists and numbers as JSON."""
+    kept = {key: about[key] for key in about if key not in ("checks", "versions")}
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in kept.items()}
+
+
+def write(path, net, model, about, folder, calibration=None, test=None):
+    """Write the network's files in `folder`; `about` (model.json's dict) gains the accuracies that `test` finds."""
+    mean = np.array(about["mean"], np.float32)
+    folded = fold.fold(net, model)
+    header = "%s\nInput: data, %s, minus the mean %s." % (
+        net.name, INPUT.replace("N x", "%d x" % net.layer[0].input_param.shape[0].dim[0]), " ".join("%g" % value for value in mean))
+    for (prototxt, caffemodel), (some_net, some_model) in zip(names.CAFFE, ((net, _only_blobs(net, model)), folded)):
+        text.write(os.path.join(folder, prototxt), some_net, header)
+        binary.write(os.path.join(folder, caffemodel), some_model)
+    made = {names.FLOAT: onnx_net.build(*folded, mean, {})}
+    if calibration is not None:
+        made[names.INT8] = quantize.int8(made[names.FLOAT], calibration)
+    for name, onnx_model in made.items():
+        onnx.save(onnx_model, os.path.join(folder, name))
+    if test:
+        about["accuracy"] = test({name: os.path.join(folder, name) for name in made})
+    made[names.BATCH1] = onnx_net.build(*folded, mean, {}, batch=1)
+    for name, onnx_model in made.items():
+        onnx.helper.set_model_props(onnx_model, metadata(about))
+        onnx.save(onnx_model, os.path.join(folder, name))
+
+
+def _only_blobs(net, model):
+    """The caffemodel with the deploy net's layers alone: what Caffe's solver stored has data layers and losses too."""
+    blobs = {layer.name: layer.blobs for layer in model.layer}
+    kept = m.NetParameter()
+    kept.CopyFrom(net)
+    for layer in kept.layer:
+        layer.blobs.extend(blobs.get(layer.name, ()))
+    return kept
+
+
+def accuracies(folder, split, size):
+    """A function: {file: path of an ONNX model} -> how many images of the part each classifies right, as model.json has it."""
+    part = data.open_part(folder, split, (3, size, size))
+
+    def test(paths):
+        ran = {name: runtimes.onnx_runtime(path) for name, path in paths.items()}
+        right = {name: np.zeros(2, int) for name in paths}
+        with Progress("testing on %s" % split, part.count) as bar:
+            for batch in data.batches(part, AT_ONCE):
+                if not data.blank(batch.images) < len(batch.images):
+                    raise errors.Fail("the images in %s are blank (this copy of the data withholds their pixels): SPLIT=valid" % part.folder)
+                for name, runtime in ran.items():
+                    found = crops.ten_crop_mean(runtime, batch.images, np.float32(0), size)
+                    right[name] += [(scores.argmax(axis=1) == batch.labels).sum() for scores in found]
+                bar.add(len(batch.images))
+        return dict(split=split, n=part.count, **{
+            name: {"ten_crops": round(float(ten / part.count), 6), "one_crop": round(float(one / part.count), 6)}
+            for name, (ten, one) in right.items()})
+
+    return test
+
+
+def has_part(folder, split):
+    return os.path.isfile(os.path.join(folder, split + "_lmdb", "data.mdb"))
+
+
+def export(path, out, data_folder, split="valid", caffe="env/run python3", prototxts=None, name=None, say=print):
+    """Export the caffemodel at `path` to the folder `out`, whole or not at all; return model.json's dict.
+
+    `data_folder`: where train_lmdb (int8) and SPLIT_lmdb (what it costs) lie, needed neither; `caffe`: the command that runs
+    Python with Caffe, "" to go without that check.
+    """
+    if os.path.exists(out) and not os.path.exists(os.path.join(out, names.FACTS)) and not (os.path.isdir(out) and not os.listdir(out)):
+        raise errors.Fail("%s is there and no exported network: choose another OUT=" % out)
+    model = binary.read(path, m.NetParameter)
+    net = deploy_net(path, model, prototxts or _own_prototxt(path) or sorted(glob.glob("prototxt/*_deploy.prototxt")))
+    about = describe(path, net, mean_value(path, data_folder), name or os.path.basename(os.path.normpath(out)))
+    calibration = quantize.calibration_crops(data_folder, about["crop"]) if has_part(data_folder, "train") else None
+    if calibration is None:
+        say("no %s/train_lmdb to calibrate int8 on: %s is left out" % (data_folder, names.INT8))
+    test = accuracies(data_folder, split, about["crop"]) if has_part(data_folder, split) else None
+    with files.replacing(out) as folder:
+        os.makedirs(folder)
+        write(path, net, model, about, folder, calibration, test)
+        about["checks"] = check.compare(folder, about, caffe, check.some_crops(about, data_folder, split))
+        say(check.table(about["checks"]))
+        check.require(about["checks"], path)
+        about["versions"] = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__,
+                             "opset": onnx_net.OPSET}
+        with open(os.path.join(folder, names.FACTS), "w") as f:
+            json.dump(about, f, indent=1)
+            f.write("\n")
+    return about
+
+
+def _own_prototxt(path):
+    beside = os.path.join(os.path.dirname(path), names.CAFFE[0][0])
+    return [beside] if os.path.exists(beside) else None
+
+
+def report(about, out):
+    """What `make export` prints at the end."""
+    lines = []
+    if "accuracy" in about:
+        a = about["accuracy"]
+        for name, kind in ((names.FLOAT, "float"), (names.INT8, "int8")):
+            if name in a:
+                lines.append("%-6s ten crops %.2f%%, one crop %.2f%%   (%s, n = %d)" % (
+                    kind, 100 * a[name]["ten_crops"], 100 * a[name]["one_crop"], a["split"], a["n"]))
+    sizes = ["%s %.2f MB" % (name, os.path.getsize(os.path.join(out, name)) / 1e6) for name in sorted(os.listdir(out))]
+    return "\n".join(lines + ["wrote %s: %s" % (out, ", ".join(sizes))])
+
+
+@errors.main
+def main():
+    parser = argparse.ArgumentParser(prog="python -m deploy.export", description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="a caffemodel, a folder that holds one, or a name in models/")
+    parser.add_argument("--out", help="folder (default: exports/ and the model's name)")
+    parser.add_argument("--deploy", help="its deploy prototxt (default: the one of prototxt/ that fits)")
+    parser.add_argument("--data", default="data/ferplus", help="data set's folder: mean, images for int8 and its accuracy")
+    parser.add_argument("--split", default="valid", help="part on which accuracies are measured")
+    parser.add_argument("--caffe", default="env/run python3", help='command that runs Python with Caffe; "" to go without')
+    args = parser.parse_args()
+    path = find(args.model)
+    out = args.out or os.path.join("exports", default_name(path))
+    about = export(path, out, args.data, args.split, args.caffe, [args.deploy] if args.deploy else None)
+    print(report(about, out))
+
+
+def default_name(path):
+    """A name for an export: runs/torch/resnet20_ferplus_from_cifar10/trial1/final.caffemodel -> resnet20_ferplus_from_cifar10_trial1."""
+    parts = os.path.abspath(path).split(os.sep)[-3:]
+    if os.path.basename(path) not in ("final.caffemodel", names.CAFFE[0][1]):
+        return os.path.splitext(parts[-1])[0]
+    return "_".join(parts[:2]) if parts[1].startswith("trial") else parts[1]
+
+
+if __name__ == "__main__":
+    main()

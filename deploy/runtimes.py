@@ -1,0 +1,98 @@
+"""A network's files in each runtime that reads them, as functions from crops to probabilities.
+
+Every Runtime takes float32 N x 3 x 32 x 32, BGR, 0 to 255 (not centred), and gives float32 N x classes. Needs numpy,
+OpenCV 4 and ONNX Runtime alone.
+"""
+import json
+import os
+from collections import namedtuple
+
+import cv2
+import numpy as np
+import onnxruntime
+
+import errors
+from deploy import names
+
+Runtime = namedtuple("Runtime", "name probabilities")  # evaluation.crops.ten_crop_mean takes one as its network
+
+
+def facts(folder):
+    """The dict in a network's model.json. Fail where `folder` is none of an exported network."""
+    try:
+        with open(os.path.join(folder, names.FACTS)) as f:
+            return json.load(f)
+    except (FileNotFoundError, NotADirectoryError):
+        raise errors.Fail("%s holds no exported network (no %s): make one with `make export MODEL=...`" % (folder, names.FACTS)) from None
+    except ValueError:
+        raise errors.Fail("%s is damaged: make it again with `make export`" % os.path.join(folder, names.FACTS)) from None
+
+
+def session(path, threads=None):
+    """An ONNX Runtime session on `threads` cores (None: all). Fail where the file is missing or no ONNX model."""
+    if not os.path.isfile(path):
+        raise errors.Fail("%s is not there: make it with `make export`" % path)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what matters comes as exception
+    if threads:
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception:  # ONNX Runtime's own kinds have no common class of their own
+        raise errors.Fail("%s is damaged or no ONNX model: take a model.onnx that `make export` wrote" % path) from None
+
+
+def onnx_runtime(path, name="ONNX Runtime", threads=None, one_by_one=False):
+    """A Runtime from an ONNX file; `one_by_one` for a model of batch 1."""
+    made = session(path, threads)
+    data = made.get_inputs()[0].name
+
+    def probabilities(crops):
+        parts = [crops[i:i + 1] for i in range(len(crops))] if one_by_one else [crops]
+        return np.concatenate([made.run(None, {data: part})[0] for part in parts])
+
+    return Runtime(name, probabilities)
+
+
+def opencv_onnx(path, name="OpenCV, ONNX importer", one_by_one=False):
+    """A Runtime from an ONNX file by OpenCV's importer."""
+    net = _opencv(path, lambda: cv2.dnn.readNetFromONNX(path))
+    return Runtime(name, lambda crops: _forward(net, crops, one_by_one))
+
+
+def opencv_caffe(prototxt, caffemodel, mean, name="OpenCV, Caffe importer"):
+    """A Runtime from Caffe's files by OpenCV 4's importer. `mean`: float32 3."""
+    if not hasattr(cv2.dnn, "readNetFromCaffe"):
+        raise errors.Fail("OpenCV %s has no Caffe importer: take an OpenCV 4 (deploy/requirements.txt)" % cv2.__version__)
+    net = _opencv(caffemodel, lambda: cv2.dnn.readNetFromCaffe(prototxt, caffemodel))
+    return Runtime(name, lambda crops: _forward(net, crops - mean[:, None, None]))
+
+
+def of_folder(folder, mean):
+    """Every Runtime of an exported network, int8 last (where the folder has it)."""
+    def path(name):
+        return os.path.join(folder, name)
+
+    found = [opencv_caffe(path(prototxt), path(caffemodel), mean, "OpenCV, Caffe importer, " + prototxt) for prototxt, caffemodel in names.CAFFE]
+    found += [opencv_onnx(path(names.FLOAT), "OpenCV, ONNX importer, " + names.FLOAT), onnx_runtime(path(names.FLOAT), "ONNX Runtime, " + names.FLOAT)]
+    if os.path.exists(path(names.BATCH1)):
+        found += [opencv_onnx(path(names.BATCH1), "OpenCV, ONNX importer, " + names.BATCH1, one_by_one=True),
+                  onnx_runtime(path(names.BATCH1), "ONNX Runtime, " + names.BATCH1, one_by_one=True)]
+    if os.path.exists(path(names.INT8)):
+        found.append(onnx_runtime(path(names.INT8), "ONNX Runtime, " + names.INT8))
+    return found
+
+
+def _opencv(path, read):
+    try:
+        return read()
+    except cv2.error:
+        raise errors.Fail("%s: OpenCV %s cannot import it" % (path, cv2.__version__)) from None
+
+
+def _forward(net, crops, one_by_one=False):
+    found = []
+    for part in ([crops[i:i + 1] for i in range(len(crops))] if one_by_one else [crops]):
+        net.setInput(np.ascontiguousarray(part))
+        found.append(net.forward().reshape(len(part), -1).copy())
+    return np.concatenate(found)

@@ -1,0 +1,48 @@
+# Trained networks in use: `make predict`, `make export`, `make models-check`, `make model`. Included by the Makefile.
+#   make predict IMAGE=photo.jpg [MODEL=models/resnet20_cifar10] [CROPS=10|1] [FACES=detect|given] [DRAW=out.jpg] [FPS=5] [CSV=1]
+#   make export MODEL=runs/.../final.caffemodel [OUT=exports/NAME] [DATA=data/ferplus]
+#   make model MODEL=runs/.../trial1 NAME=resnet20_cifar10
+# DEPLOY_PYTHON: Python 3.10 or later. DEPLOY_PIP: more arguments for pip. CAFFE=none: export without Caffe to check against.
+
+DEPLOY_PYTHON ?= python3
+DEPLOY_PIP    ?=
+DEPLOY_ENV    ?= .venv-deploy
+DEPLOY        := $(DEPLOY_ENV)/bin/python
+
+MODEL  ?=
+OUT    ?=
+NAME   ?=
+IMAGE  ?=
+DATA   ?= $(W)data/ferplus
+CROPS  ?= 10
+FACES  ?= detect
+DRAW   ?=
+FPS    ?=
+CSV    ?=
+CAFFE  ?= $(RUN) python3
+MODELS ?= models
+
+$(call known,CROPS,$(CROPS),1 10)
+$(call known,FACES,$(FACES),detect given)
+
+DEPLOY_CAFFE = --caffe '$(filter-out none,$(CAFFE))'
+# Accuracies of an export are measured on the validation part unless SPLIT is given.
+DEPLOY_SPLIT = $(if $(filter file,$(origin SPLIT)),valid,$(SPLIT))
+
+# pip puts a changed list into the environment that is there; the marks say that all of it is.
+$(DEPLOY_ENV)/.complete: deploy/requirements.txt
+	@$(DEPLOY_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "error: this needs Python 3.10 or later, and $(DEPLOY_PYTHON) is none: set DEPLOY_PYTHON=python3.12 or the like" >&2; exit 1; }
+	@test -x $(DEPLOY) || { echo "making $(DEPLOY_ENV): NumPy, OpenCV and ONNX Runtime (half a minute)" >&2; $(DEPLOY_PYTHON) -m venv $(DEPLOY_ENV); }
+	@echo '*' > $(DEPLOY_ENV)/.gitignore
+	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r deploy/requirements.txt
+	@touch $@
+
+$(DEPLOY_ENV)/.complete-export: deploy/export.txt $(DEPLOY_ENV)/.complete
+	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r deploy/requirements.txt -r deploy/export.txt
+	@touch $@
+
+.PHONY: export
+export: $(DEPLOY_ENV)/.complete-export | env ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
+	@$(DEPLOY) -m deploy.export $(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/)) \
+	  $(OUT:%=--out %) --data $(DATA) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
