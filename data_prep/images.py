@@ -18,16 +18,21 @@ SIDES = {"pad": facts.CROP + 2 * facts.PAD, "resize": facts.RESIZE}  # geometry 
 
 def decode(data, where, grey=False):
     """A PNG or JPEG file's bytes as uint8 H x W x 3 BGR (H x W if `grey`). Fail, naming `where`, on anything else."""
-    height, width = _size(data, where)
+    height, width = size(data, where)
     if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
         raise errors.Fail("%s: an image of %dx%d pixels; at most %d a side are read" % (where, width, height, LARGEST_SIDE))
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
-    except cv2.error:
-        image = None
+    image = decoded(data, grey)
     if image is None:
         raise errors.Fail("%s: a damaged image; get the file again" % where)
     return image
+
+
+def decoded(data, grey=False):
+    """What OpenCV makes of an image file's bytes, None of a damaged one. Its size is for the caller to check before."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
 
 
 def decode_all(files, where):
@@ -57,7 +62,7 @@ def fit_all(images, geometry):
     return stored
 
 
-def _size(data, where):
+def size(data, where):
     """(height, width) that a PNG or JPEG file claims to have."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])

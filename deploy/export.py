@@ -175,11 +175,12 @@ def has_part(folder, split):
     return os.path.isfile(os.path.join(folder, split + "_lmdb", "data.mdb"))
 
 
-def export(path, out, data_folder, split="valid", caffe="env/run python3", prototxts=None, name=None, say=print):
+def export(path, out, data_folder, split="valid", caffe="env/run python3", prototxts=None, name=None, more={}, extra=None):
     """Export the caffemodel at `path` to the folder `out`, whole or not at all; return model.json's dict.
 
-    `data_folder`: where train_lmdb (int8) and SPLIT_lmdb (what it costs) lie, needed neither; `caffe`: the command that runs
-    Python with Caffe, "" to go without that check.
+    `data_folder`: where train_lmdb (int8) and SPLIT_lmdb (what it costs) lie, neither needed; `caffe`: the command that runs
+    Python with Caffe, "" to go without that check; `more`: further entries of model.json; `extra`: a function from that dict
+    to {name: text} of further files.
     """
     if os.path.exists(out) and not os.path.exists(os.path.join(out, names.FACTS)) and not (os.path.isdir(out) and not os.listdir(out)):
         raise errors.Fail("%s is there and no exported network: choose another OUT=" % out)
@@ -188,19 +189,21 @@ def export(path, out, data_folder, split="valid", caffe="env/run python3", proto
     about = describe(path, net, mean_value(path, data_folder), name or os.path.basename(os.path.normpath(out)))
     calibration = quantize.calibration_crops(data_folder, about["crop"]) if has_part(data_folder, "train") else None
     if calibration is None:
-        say("no %s/train_lmdb to calibrate int8 on: %s is left out" % (data_folder, names.INT8))
+        print("no %s/train_lmdb to calibrate int8 on: %s is left out" % (data_folder, names.INT8))
     test = accuracies(data_folder, split, about["crop"]) if has_part(data_folder, split) else None
     with files.replacing(out) as folder:
         os.makedirs(folder)
         write(path, net, model, about, folder, calibration, test)
         about["checks"] = check.compare(folder, about, caffe, check.some_crops(about, data_folder, split))
-        say(check.table(about["checks"]))
+        print(check.table(about["checks"]))
         check.require(about["checks"], path)
         about["versions"] = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__,
                              "opset": onnx_net.OPSET}
-        with open(os.path.join(folder, names.FACTS), "w") as f:
-            json.dump(about, f, indent=1)
-            f.write("\n")
+        about.update(more)
+        texts = {names.FACTS: json.dumps(about, indent=1) + "\n", **(extra(about) if extra else {})}
+        for file, content in texts.items():
+            with open(os.path.join(folder, file), "w") as f:
+                f.write(content)
     return about
 
 

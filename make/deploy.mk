@@ -46,3 +46,17 @@ $(DEPLOY_ENV)/.complete-export: deploy/export.txt $(DEPLOY_ENV)/.complete
 export: $(DEPLOY_ENV)/.complete-export | env ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
 	@$(DEPLOY) -m deploy.export $(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/)) \
 	  $(OUT:%=--out %) --data $(DATA) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
+
+.PHONY: predict
+predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
+	@$(DEPLOY) -m deploy.predict $(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number)) \
+	  $(MODEL:%=--model %) --crops $(CROPS) --faces $(FACES) $(DRAW:%=--draw %) $(FPS:%=--fps %) $(if $(CSV),--csv)
+
+.PHONY: models-check
+models-check: $(DEPLOY_ENV)/.complete-export | env ## the networks of models/: checksums, and the same scores in every runtime
+	@$(DEPLOY) -m deploy.check $(MODELS) $(DEPLOY_CAFFE)
+
+.PHONY: model
+model: $(DEPLOY_ENV)/.complete-export | env ## models/NAME from the run in MODEL: its files, checked, its model card, the checksums
+	@$(DEPLOY) -m deploy.card $(or $(MODEL),$(error model needs MODEL=runs/.../trial1)) --name $(or $(NAME),$(error model needs NAME=)) \
+	  --root $(MODELS) --data $(DATA) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)

@@ -1,0 +1,268 @@
+"""A trained network for models/: its files, checked, with a model card that says how it was made, how good it is, what it is not for.
+
+    python -m deploy.card runs/torch/resnet20_ferplus_from_cifar10/trial1 --name resnet20_cifar10
+
+Everything in the card comes from the run's run.json and metrics_SPLIT.json, the data's manifest.json, and what the export
+measured. The table of all networks and the checksums are written again each time.
+"""
+import argparse
+import json
+import os
+import re
+
+import errors
+import files
+from deploy import check, export, names, runtimes
+from evaluation import show
+from paper import facts
+
+README = "README.md"
+BEGIN, END = "<!-- networks: written by `make model` -->", "<!-- end of networks -->"
+
+# Data set -> what its terms say, for the networks trained on it.
+LICENCES = {
+    "ferplus": "FER+ (Barsoum et al., 2016): the labels are Microsoft's, MIT licence. Its images are FER2013's (Goodfellow et al., 2013), given out under "
+               "the rules of the Kaggle competition *Challenges in Representation Learning*; copies that carry another licence had no right to it.",
+    "cifar10": "CIFAR-10 (Krizhevsky, 2009): no formal licence; its authors ask to be cited (*Learning Multiple Layers of Features from Tiny Images*).",
+    "cifar100": "CIFAR-100 (Krizhevsky, 2009): no formal licence; its authors ask to be cited (*Learning Multiple Layers of Features from Tiny Images*).",
+    "cinic10": "CINIC-10 (Darlow et al., 2018): CC BY 4.0; part of its images are ImageNet's, under ImageNet's terms (non-commercial research).",
+    "imagenet32": "ImageNet32 (Chrabaszcz et al., 2017): ImageNet's terms, non-commercial research.",
+    "webface": "CASIA-WebFace (Yi et al., 2014): research only; InsightFace's copy says the same of networks trained on it.",
+}
+USE = """## Intended use
+
+Research on small networks, teaching, and prototypes that sort faces by what they show, with a person who looks at the result and the consent
+of those who are shown. Input: one upright, roughly frontal face, cut out as FER2013 does (`deploy/faces.py`).
+
+## Not for
+
+- **Judging people.** The label names what ten annotators saw in a face. It does not tell what a person feels, intends or is like;
+  people show the same feeling differently, by culture, age, situation and health. Do not decide on work, schooling, credit,
+  insurance, treatment, policing or migration with it. The European Union's AI Act forbids inferring emotions at work and in
+  schools and regulates it elsewhere.
+- **People who did not agree**, surveillance, or the identification of anyone.
+- **Groups that were not measured.** FER2013 was collected by a search engine, is unbalanced in ways that its authors did not record,
+  and carries no age, sex or skin tone; this project has therefore not measured fairness, and claims none.
+- **Rare expressions.** Disgust, fear and contempt had fewer than 600 examples each before balancing, and come out worst (see above).
+- Strong profiles, masks, very dark or very small faces (below some 24 pixels), drawings."""
+
+
+def folder_of(model):
+    """(caffemodel, its run's folder)."""
+    path = export.find(model)
+    return path, os.path.dirname(path)
+
+
+def metrics(folder, split):
+    """metrics_SPLIT.json of a run, None where it has not been tested."""
+    path = os.path.join(folder, "metrics_%s.json" % split)
+    return show.read(path) if os.path.exists(path) else None
+
+
+def row_of(path):
+    """Table II's row of a run, from its folder's name; None where it is none (other lengths, other sources)."""
+    found = re.search(r"resnet(\d+)_ferplus_from_([a-z0-9]+)(-\w+)?", path)
+    if not found:
+        return None
+    source = None if found.group(2) == "none" else found.group(2)
+    return next((row for row in facts.TABLE2 if (row.depth, row.source) == (int(found.group(1)), source)), None)
+
+
+def chain(path):
+    """The runs that made a caffemodel, the last first: [(folder, run.json)]; a fine-tuning is followed by its pretraining."""
+    folder = os.path.dirname(path)
+    found = [(folder, export.run_record(path))]
+    wanted = found[0][1].get("inputs", {}).get("weights")
+    commands = [session.get("command", []) for session in found[0][1].get("sessions", [])]
+    for command in commands:
+        weights = command[command.index("--weights") + 1] if "--weights" in command[:-1] else None
+        for place in (weights, os.path.join(folder, "..", "..", os.path.basename(os.path.dirname(weights or "")), "final.caffemodel")):
+            if wanted and place and os.path.isfile(place) and files.sha256(place) == wanted:
+                return found + [(os.path.dirname(os.path.normpath(place)), export.run_record(place))]
+    return found
+
+
+def made_how(path, data_folder):
+    """model.json's account of the training: the runs, the first one last, and the data behind them."""
+    runs = []
+    for folder, run in chain(path):
+        inputs, sessions = run.get("inputs", {}), run.get("sessions", [])
+        if not run:
+            continue
+        command = sessions[-1].get("command", []) if sessions else []
+        runs.append({
+            "folder": export.shown_path(folder), "command": " ".join(["python3 -m training.run"] + [_local(word) for word in command[1:]]),
+            "engine": inputs.get("engine"), "git_commit": sorted({s.get("git_commit") or "unknown" for s in sessions}),
+            "sessions": len(sessions), "began": sessions[0].get("began") if sessions else None, "ended": sessions[-1].get("ended") if sessions else None,
+            "machine": sessions[-1].get("machine") if sessions else None, "versions": sessions[-1].get("versions") if sessions else None,
+            "iterations": run.get("iteration"), "hours": round(run["seconds"] / 3600, 2) if run.get("seconds") else None,
+            "solver": inputs.get("solver"),
+            "train": {key: inputs.get("train", {}).get(key) for key in ("lmdb", "images", "sha256")}})
+    return runs
+
+
+def _local(word):
+    return export.shown_path(word) if os.path.isabs(word) else word
+
+
+def data_sets(runs):
+    """Names of the data sets of `made_how`'s runs: cifar10, ferplus."""
+    return [name for name in LICENCES if any("/%s/" % name in "/%s/" % (run["train"].get("lmdb") or "") for run in runs)]
+
+
+def percent(share):
+    return "%.2f%%" % (100 * share)
+
+
+def card(about, row):
+    """A network's README.md as text. `about`: model.json's dict, `row`: its row of Table II or None."""
+    tested, runs = about.get("metrics"), about["training"]
+    title = "# %s\n\n%s, %s, for the eight expressions of FER+%s." % (
+        about["name"], about["net"].split()[0], "trained on FER+ from scratch" if row and not row.source else
+        "pretrained on %s and fine-tuned on FER+" % facts.source(row.source).title if row else "trained as said below",
+        " (row %d of the paper's Table II)" % row.row if row else "")
+    parts = [title, _accuracy(about, row)]
+    if tested:
+        parts.append(_per_class(tested))
+    parts += [_files(about), _making(runs, about), USE, "## Licences of the data behind it\n\n" + "\n".join(
+        "- " + LICENCES[name] for name in data_sets(runs) or ["ferplus"])
+        + "\n\nThe weights are given out for the uses above, as far as these terms allow; this project claims no more rights to them than it has."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _accuracy(about, row):
+    lines = ["## Accuracy", "", "| | ten crops | one crop | n | part |", "| --- | --- | --- | --- | --- |"]
+    tested, a = about.get("metrics"), about.get("accuracy", {})
+    if tested:
+        lines.append("| %s | %s | %s | %d | %s |" % (tested["engine"], percent(tested["accuracy"]), percent(tested["one_crop_accuracy"]), tested["n"], _part(tested["split"])))
+    for name in (names.FLOAT, names.INT8):
+        if name in a:
+            lines.append("| ONNX Runtime, `%s` | %s | %s | %d | %s |" % (
+                name, percent(a[name]["ten_crops"]), percent(a[name]["one_crop"]), a["n"], _part(a["split"])))
+    if row:
+        lines.append("| the paper, trial 1 | %.2f%% | | %d | PrivateTest |" % (row.trials[0], facts.FERPLUS_IMAGES["test"]))
+        lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, facts.FERPLUS_IMAGES["test"]))
+    if names.INT8 in a:
+        lines += ["", "int8 costs %+.2f points with ten crops, %+.2f with one." % tuple(
+            100 * (a[names.INT8][key] - a[names.FLOAT][key]) for key in ("ten_crops", "one_crop"))]
+    if row and "split" in (tested or a) and (tested or a)["split"] != "test":
+        lines += ["", "The paper's figures are of another part: PrivateTest's pixels were not at hand. No image of PublicTest was used for training, and no snapshot "
+                      "was chosen by it. One trial, so no standard deviation."]
+    return "\n".join(lines)
+
+
+def _part(split):
+    return {"valid": "PublicTest", "test": "PrivateTest", "train": "training part"}.get(split, split)
+
+
+def _per_class(tested):
+    lines = ["## Each class", "", "Ten crops, %s, n = %d; mean class accuracy %s." % (_part(tested["split"]), tested["n"], percent(tested["mean_class_accuracy"])), "",
+             "| class | n | precision | recall | F1 |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join(lines + ["| %s | %d | %.1f%% | %.1f%% | %.1f%% |" % (
+        c["name"], c["n"], 100 * c["precision"], 100 * c["recall"], 100 * c["f1"]) for c in tested["per_class"]])
+
+
+def _files(about):
+    checks = about["checks"]
+    lines = ["## Files", "", "| file | what it is |", "| --- | --- |",
+             "| `net.caffemodel`, `deploy.prototxt` | as trained, for Caffe |",
+             "| `folded.caffemodel`, `folded.prototxt` | BatchNorm and Scale folded into the convolutions: for device toolchains that read Caffe |",
+             "| `model.onnx` | ONNX, opset %d, any batch; mean subtraction and softmax inside |" % about["versions"]["opset"],
+             "| `model_batch1.onnx` | the same for one crop at a time |"]
+    if names.INT8 in about.get("accuracy", {}) or any(name.endswith(names.INT8) for name in checks["runtimes"]):
+        lines.append("| `model_int8.onnx` | int8, calibrated on training images |")
+    lines += ["| `model.json` | this card's facts |", "",
+              "Input: %s. The Caffe files take it minus the mean %s. Class order: %s." % (
+                  about["input"], " ".join("%g" % value for value in about["mean"]), ", ".join(about["classes"])), "",
+              "Largest difference of a probability from %s over %d crops:" % (checks["reference"], checks["crops"]), "",
+              "| runtime | difference |", "| --- | --- |"]
+    return "\n".join(lines + ["| %s | %.1e |" % item for item in checks["runtimes"].items() if item[0] != checks["reference"]])
+
+
+def _making(runs, about):
+    lines = ["## How it was made", ""]
+    for step, run in zip(reversed(range(len(runs))), runs):
+        kind = "Pretraining" if step == 0 and len(runs) > 1 else "Training on FER+"
+        solver = run["solver"] or {}
+        lines += ["**%s**: engine %s, commit %s, %s iterations%s%s." % (
+            kind, run["engine"], ", ".join(commit[:12] for commit in run["git_commit"]), "{:,}".format(run["iterations"] or 0),
+            ", %.1f hours" % run["hours"] if run["hours"] else "", " on one %s" % run["machine"] if run["machine"] else ""), "",
+            "    " + run["command"], "",
+            "%s, rate %s, momentum %s, weight decay %s, times %s at iterations %s. Data: %s, %s images, hash of the LMDB's contents %s." % (
+                solver.get("type"), solver.get("base_lr"), solver.get("momentum"), solver.get("weight_decay"), solver.get("gamma"),
+                " and ".join(map(str, solver.get("stepvalue", []))), run["train"]["lmdb"],
+                "{:,}".format(run["train"]["images"] or 0), (run["train"]["sha256"] or "unknown")[:16]), ""]
+    if not runs:
+        lines.append("The run's record (run.json) was not beside the weights.")
+    return "\n".join(lines + ["SHA-256 of the weights as they came from training: `%s`." % about["source"]["sha256"]])
+
+
+def overview(root):
+    """The table of all networks for models/README.md."""
+    lines = ["| network | paper's row | parameters | ten crops | one crop | int8, ten crops | n, part | the paper (PrivateTest) |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    for name in check.networks(root):
+        about = runtimes.facts(os.path.join(root, name))
+        a, row = about.get("accuracy", {}), about.get("row")
+        paper_row = facts.row(row) if row else None
+        float_, int8 = a.get(names.FLOAT), a.get(names.INT8)
+        lines.append("| [%s](%s/README.md) | %s | %s | %s | %s | %s | %s | %s |" % (
+            name, name, row or "", "%dK" % facts.PARAMETERS_K[paper_row.depth] if paper_row else "",
+            percent(float_["ten_crops"]) if float_ else "", percent(float_["one_crop"]) if float_ else "",
+            percent(int8["ten_crops"]) if int8 else "", "%d, %s" % (a["n"], _part(a["split"])) if a else "",
+            "%.2f%%" % paper_row.average if paper_row else ""))
+    return "\n".join(lines)
+
+
+def write_overview(root):
+    """Put the table between its marks in `root`/README.md. Fail where the marks are gone."""
+    path = os.path.join(root, README)
+    if not os.path.exists(path):
+        content = "# Networks\n\n%s\n%s\n" % (BEGIN, END)
+    else:
+        with open(path) as f:
+            content = f.read()
+    if content.count(BEGIN) != 1 or content.count(END) != 1:
+        raise errors.Fail("%s has lost the line %s or %s, between which the table belongs: put it back" % (path, BEGIN, END))
+    before, after = content.split(BEGIN)[0], content.split(END)[1]
+    with files.replacing(path) as temporary, open(temporary, "w") as f:
+        f.write("%s%s\n%s\n%s%s" % (before, BEGIN, overview(root), END, after))
+
+
+def make(model, name, root, data_folder, split, caffe):
+    """Make `root`/NAME of a run, whole or not at all; returns model.json's dict."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
+        raise errors.Fail("NAME=%s: a network's name is small letters, digits, _ . and -" % name)
+    path, folder = folder_of(model)
+    row = row_of(os.path.abspath(path))
+    tested = metrics(folder, split)
+    more = {"row": row.row if row else None, "training": made_how(path, data_folder)}
+    if tested:
+        if tested["made_from"]["weights_sha256"] != files.sha256(path):
+            raise errors.Fail("metrics_%s.json in %s is of other weights: test it again with `make eval`" % (split, folder))
+        more["metrics"] = dict({key: tested[key] for key in ("split", "n", "accuracy", "one_crop_accuracy", "mean_class_accuracy", "per_class", "confusion")},
+                               engine=tested["made_from"]["engine"])
+    os.makedirs(root, exist_ok=True)
+    about = export.export(path, os.path.join(root, name), data_folder, split, caffe, name=name, more=more,
+                          extra=lambda facts_: {README: card(facts_, row)})
+    write_overview(root)
+    check.write_checksums(root)
+    return about
+
+
+@errors.main
+def main():
+    parser = argparse.ArgumentParser(prog="python -m deploy.card", description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="a run's folder, or its caffemodel")
+    parser.add_argument("--name", required=True, help="name of its folder in models/")
+    parser.add_argument("--root", default="models")
+    parser.add_argument("--data", default="data/ferplus")
+    parser.add_argument("--split", default="valid")
+    parser.add_argument("--caffe", default="env/run python3", help='command that runs Python with Caffe; "" to go without')
+    args = parser.parse_args()
+    about = make(args.model, args.name, args.root, args.data, args.split, args.caffe)
+    print(export.report(about, os.path.join(args.root, args.name)))
+
+
+if __name__ == "__main__":
+    main()
