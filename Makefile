@@ -28,7 +28,7 @@ W         := $(patsubst ./,,$(WORK:/=)/)
 DOWNLOADS ?= $(W)downloads
 RUNS      ?= $(W)runs$(if $(filter torch,$(ENGINE)),/torch)
 
-# What runs the commands, and what stands before each training (a cluster's launcher).
+# What runs the commands, and what stands before each training and testing (a cluster's launcher).
 RUN    ?= env/run
 LAUNCH ?=
 PYTHON = $(if $(filter torch,$(ENGINE)),$(TORCH),$(RUN) python3)
@@ -98,9 +98,11 @@ $(W)data/ferplus/train_lmdb_trial%/data.mdb: $(W)data/ferplus/manifest.json | en
 pretrained = $(RUNS)/resnet$(1)_$(2)$(PRETRAIN_EPOCHS:%=-%ep)
 finetuned  = $(RUNS)/resnet$(1)_ferplus_from_$(2)$(if $(filter-out none,$(2)),$(PRETRAIN_EPOCHS:%=-%ep))$(FINETUNE_EPOCHS:%=_%ep)/trial$(3)
 engine = --engine $(ENGINE)$(addprefix -,$(filter-out fp32,$(PRECISION)))
-# (solver, out, options): one run. The + hands make's job server on, so that runs side by side share the cores.
-train = @$(LAUNCH) $(PYTHON) -m training.run --solver $(1) --out $(2) $(engine) \
-	$(GPU:%=--gpu %) $(STOP_AFTER:%=--stop-after %) $(3)
+# (solver, out, options): one run, and its curves.
+define train
+@$(LAUNCH) $(PYTHON) -m training.run --solver $(1) --out $(2) $(engine) $(GPU:%=--gpu %) $(STOP_AFTER:%=--stop-after %) $(3)
+	@-$(PYTHON) -m report.curves $(2) >/dev/null
+endef
 
 pretrain: $(call pretrained,$(DEPTH),$(SRC))/final.caffemodel ## train ResNet-DEPTH on the source SRC
 finetune: $(call finetuned,$(DEPTH),$(SRC),$(TRIAL))/final.caffemodel ## fine-tune it on FER+ (SRC=none: train from scratch)
@@ -123,7 +125,7 @@ $(call finetuned,$(1),$(2),$(3))/final.caffemodel: \
 
 $(call finetuned,$(1),$(2),$(3))/metrics_%.json: $(call finetuned,$(1),$(2),$(3))/final.caffemodel \
 		$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt $(W)data/ferplus/manifest.json | env
-	@$$(PYTHON) -m evaluation.test --deploy $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt --weights $$< --data $(W)data/ferplus --split $$* $$(engine) $$(GPU:%=--gpu %) >/dev/null
+	@$$(LAUNCH) $$(PYTHON) -m evaluation.test --deploy $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt --weights $$< --data $(W)data/ferplus --split $$* $$(engine) $$(GPU:%=--gpu %) >/dev/null
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(foreach t,$(ALL_TRIALS),$(eval $(call finetuning_rule,$(d),$(s),$(t))))))
 
@@ -147,7 +149,7 @@ DEMO_RUNS := $(DEMO)/runs/resnet20_ferplus_from_
 demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing to download
 	@test -e $(DEMO)/downloads/fer2013.csv || $(PYTHON) -m demo.draw $(DEMO)/downloads
 	@$(DEMO_MAKE) data SRC=cifar10
-	@$(DEMO_MAKE) data SRC=ferplus PER_CLASS=$$($(PYTHON) -c 'from demo import settings; print(settings.BALANCED_PER_CLASS)')
+	@$(DEMO_MAKE) data SRC=ferplus PER_CLASS=$$(sed -n 's/^BALANCED_PER_CLASS = \([0-9]*\).*/\1/p' demo/settings.py)
 	@$(PYTHON) -m demo.make_nets $(DEMO)
 	@$(DEMO_MAKE) -j2 THREADS=1 $(addprefix $(DEMO_RUNS),cifar10/trial1/metrics_test.json none/trial1/metrics_test.json)
 	@$(PYTHON) -m evaluation.show $(DEMO_RUNS)cifar10/trial1/metrics_test.json

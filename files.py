@@ -2,6 +2,7 @@
 import contextlib
 import hashlib
 import os
+import platform
 import shutil
 
 
@@ -10,16 +11,18 @@ def replacing(path):
     """Yield a temporary path beside `path` (str); rename it to `path` on success, remove it on failure.
 
     What is written at the temporary path may be a file or a folder; whatever stood at `path` is replaced only then.
-    A killed process leaves at most `path + ".partial-PID"`, which the next writer of the same path removes.
+    A killed process leaves at most `path + ".partial-HOST-PID"`, which the next writer of the same path on that host
+    removes (another host of a shared folder cannot know whether that process lives).
     """
     path = os.fspath(path)
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
     _remove_abandoned(path)
-    temporary, old = ("%s.partial-%s%d" % (path, what, os.getpid()) for what in ("", "old-"))
+    temporary, old = ("%s%s%d" % (path, mark, os.getpid()) for mark in _marks())
     try:
-        yield temporary
-        _sync(temporary)
+        with _naming(path):
+            yield temporary
+            _sync(temporary)
         if os.path.isdir(path):
             os.rename(path, old)  # not emptied in its place: a kill must not leave half of it
         os.replace(temporary, path)
@@ -37,12 +40,28 @@ def sha256(path):
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def _naming(path):
+    """Give an OSError the path: that of a full disk has none."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno and problem.filename is None:
+            problem.filename = path
+        raise
+
+
+def _marks():
+    """What stands between a path and the process id: of what is written, and of what it replaces."""
+    return [".partial-%s%s-" % (what, platform.node()) for what in ("", "old-")]
+
+
 def _remove_abandoned(path):
     folder, name = os.path.split(path)
     for entry in os.listdir(folder or "."):
-        if entry.startswith(name + ".partial-"):
-            pid = entry.rsplit("-", 1)[1]
-            if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
+        for mark in _marks():
+            pid = entry[len(name + mark):]
+            if entry.startswith(name + mark) and pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
                 _remove(os.path.join(folder, entry))
 
 

@@ -2,7 +2,7 @@
 #   make -j4 row ROW=8                      five trials of one row of Table II, side by side
 #   make -j4 table2 ROWS=1,2,7-8 TRIALS=1-3
 # ROWS, TRIALS: numbers with commas, ranges with "-". THREADS: BLAS threads of each training (default 1).
-# LAUNCH stands before each training: LAUNCH='srun -c1'. STOP_AFTER=90m: every training snapshots and stops then.
+# LAUNCH stands before each training and testing: LAUNCH='srun -c2'. STOP_AFTER=90m: every training snapshots and stops then.
 
 TRIALS ?= 1-5
 ROW    ?=
@@ -14,6 +14,9 @@ TABLE2_ROWS = $(shell sed -n 's/^    Row.\([0-9]*\), \([0-9]*\), "\{0,1\}\([A-Za
 # (number:depth:source, with colons as blanks): the metrics of that row's TRIALS.
 trial_metrics = $(foreach trial,$(call expand,$(TRIALS)),$(call finetuned,$(word 2,$(1)),$(word 3,$(1)),$(trial))/metrics_$(SPLIT).json)
 row_metrics = $(foreach row,$(TABLE2_ROWS),$(if $(filter $(1),$(firstword $(subst :, ,$(row)))),$(call trial_metrics,$(subst :, ,$(row)))))
+
+# The folders of runs that have a log; without any, RUNS, for a command to say so.
+LOGGED = $(or $(patsubst %/log.csv,%,$(sort $(wildcard $(RUNS)/*/log.csv $(RUNS)/*/trial*/log.csv))),$(RUNS))
 
 .PHONY: row experiment status curves bench bench-training
 
@@ -35,7 +38,7 @@ status: | env ## how Table II stands: done, running, stopped, failed, missing, t
 	@$(PYTHON) -m training.status --runs $(RUNS) --split $(SPLIT) $(PRETRAIN_EPOCHS:%=--pretrain-epochs %) $(FINETUNE_EPOCHS:%=--finetune-epochs %)
 
 curves: | env ## draw loss, rate and validation accuracy of every run in RUNS, and all in one picture
-	@$(PYTHON) -m report.curves $(or $(patsubst %/log.csv,%,$(sort $(wildcard $(RUNS)/*/log.csv $(RUNS)/*/trial*/log.csv))),$(RUNS)) --out $(W)results/curves.png
+	@$(PYTHON) -m report.curves $(LOGGED) --out $(W)results/curves.png
 
 bench: bench-training ## speed: training against the stock caffe, testing against caffe.Classifier
 bench-training: | env

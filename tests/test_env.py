@@ -571,6 +571,15 @@ def test_environment_yml_names_the_caffe_of_conda_forge():
     assert all(re.match(r"[a-z0-9-]+(=[^ =]+){0,2}$", entry) for entry in described["dependencies"])
 
 
+def test_environment_yml_has_what_the_rootfs_has():
+    other = {"protobuf": "protobuf", "sklearn": "scikit-learn", "lmdb": "python-lmdb", "matplotlib": "matplotlib-base"}
+    with open(os.path.join(REPO, "environment.yml")) as f:
+        there = re.findall(r"^  - ([a-z0-9-]+)", f.read(), re.M)
+    for name in packages():
+        if name.startswith("python3-"):
+            assert other.get(name[8:], name[8:]) in there
+
+
 def test_no_host_of_a_mirror_is_written_down():
     for name in ("Dockerfile", "environment.yml", "env/run", "env/rootfs.sh", "env/make_rootfs", "env/packages"):
         with open(os.path.join(REPO, name)) as f:

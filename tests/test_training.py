@@ -96,7 +96,9 @@ def test_what_a_run_leaves(monkeypatch, capsys):
     assert kept["state"] == "finished" and kept["iteration"] == data.ITERATIONS
     assert kept["inputs"]["train"]["images"] == data.TRAIN and kept["inputs"]["solver"]["random_seed"] == 1
     session = kept["sessions"][-1]
-    assert session["versions"]["blas"] and session["versions"]["blas_settings"] and session["command"] and session["began"]
+    assert session["versions"]["blas"] and session["versions"]["blas_settings"] and session["command"] and session["began"] <= session["ended"]
+    assert session["files"] == {path: files.sha256(path) for path in ("tiny.prototxt", "tiny_net.prototxt")}
+    assert session["git_commit"] == record.git_commit()
     assert kept["final_sha256"] == files.sha256("runs/a/final.caffemodel")
     assert sorted(snapshots.iterations("runs/a")) == [8, 16, 24]
     assert not [name for name in os.listdir("runs/a") if ".partial" in name or name.endswith(".new")]
@@ -188,6 +190,41 @@ def test_stopped_after_every_single_iteration(monkeypatch):
     assert contents("pieces/final.caffemodel") == contents("whole/final.caffemodel")
     assert rows("pieces") == rows("whole")
     assert snapshots.iterations("pieces") == [24, 16, 8]
+
+
+def test_killed_while_the_final_weights_get_their_name(monkeypatch):
+    """Whichever of record and weights is there alone: the run goes on, and nothing that was finished is trained anew."""
+    solver, move = data.write_all(), snapshots.move
+    assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
+
+    def killed(after):
+        def moving(source, target):
+            if target == "a/final.caffemodel":
+                if after:
+                    move(source, target)
+                raise RuntimeError("killed")
+            move(source, target)
+        return moving
+
+    for after in (False, True):
+        monkeypatch.setattr(snapshots, "move", killed(after))
+        with pytest.raises(RuntimeError):
+            train(monkeypatch, "--solver", solver, "--out", "a")
+    monkeypatch.setattr(snapshots, "move", move)
+    written = os.stat("a/final.caffemodel").st_ino
+    assert train(monkeypatch, "--solver", solver, "--out", "a") == 0
+    assert os.stat("a/final.caffemodel").st_ino == written and contents("a/final.caffemodel") == contents("whole/final.caffemodel")
+
+
+def test_a_signal_that_comes_twice_is_one(monkeypatch):
+    stop = loop.Stop(None)
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stop() == "SIGTERM" and stop.status() == 143
+    code = ("import os, signal, time; from training import loop; loop.ECHO = 0.1; loop.Stop(None)\n"
+            "for _ in range(2): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.2)\nprint('still there')")
+    again = subprocess.run([sys.executable, "-c", code], env=data.environment(), stdout=subprocess.PIPE)
+    assert again.returncode == -signal.SIGTERM and not again.stdout
 
 
 def test_a_plain_resume_would_differ(monkeypatch):
@@ -342,6 +379,23 @@ def test_a_full_disk_is_survived(monkeypatch, capsys):
     assert refused and not [name for name in os.listdir("a") if "partial" in name]
 
 
+def test_the_end_waits_for_room(monkeypatch, capsys):
+    solver, copy, refused = data.write_all(), shutil.copyfile, []
+    assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
+
+    def full(source, target):
+        if "final.caffemodel" in target and len(refused) < 2:
+            refused.append(target)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return copy(source, target)
+
+    monkeypatch.setattr(snapshots.shutil, "copyfile", full)
+    monkeypatch.setattr(loop, "RETRY", 0.1)
+    assert train(monkeypatch, "--solver", solver, "--out", "a") == 0
+    assert capsys.readouterr().err.count("a/final.caffemodel cannot be written: No space left on device; make room") == 2
+    assert contents("a/final.caffemodel") == contents("whole/final.caffemodel")
+
+
 # ---- bad input -----------------------------------------------------------------------------------------------------
 
 
@@ -397,6 +451,26 @@ def test_one_process_a_folder(monkeypatch, capsys):
         first = data.start("--solver", data.write_all(), "--out", "out")
         assert "error: another process is training in out" in first.communicate()[0] and first.returncode == 1
     assert not record.is_claimed("out")
+
+
+def test_a_file_system_without_locks(monkeypatch, capsys):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    solver = data.write_all()
+    monkeypatch.setattr(record.fcntl, "flock", flock)
+    assert train(monkeypatch, "--solver", solver, "--out", "out") == 1
+    assert "the file system of out gives no locks (No locks available)" in refusal(capsys)
+
+
+def test_commit_of_this_checkout(monkeypatch):
+    monkeypatch.setenv("FER_LITE_COMMIT", "0123+changes")
+    assert record.git_commit() == "0123+changes"
+    monkeypatch.setenv("FER_LITE_COMMIT", "")
+    assert record.git_commit() is None
+    if shutil.which("git"):
+        monkeypatch.delenv("FER_LITE_COMMIT")
+        assert record.git_commit() is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", record.git_commit())
 
 
 def test_times():

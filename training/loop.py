@@ -5,6 +5,7 @@ from a snapshot therefore writes the rows that an uninterrupted one writes, and 
 """
 import contextlib
 import csv
+import errno
 import math
 import os
 import signal
@@ -23,23 +24,31 @@ EXPLODED = 4.0  # times ln(classes), the loss of pure guessing ...
 EXPLODED_FOR = 20  # ... over so many steps: a fresh net at a high rate passes through 2 x and comes back
 CHANCE_AFTER = 2  # epochs
 CHANCE = 1.05  # times the largest class's share: nothing has been learnt
+ECHO = 1.0  # seconds in which a second signal is still the first
 RETRY = 60.0  # seconds until a snapshot that the disk refused is tried again
 TIME_LIMIT = "time limit"
 
 
 class Stop:
-    """Why the run should stop now: a signal's name, the time limit, or None. A second signal ends the process at once."""
+    """Why the run should stop now: a signal's name, the time limit, or None. A second signal ends the process at once.
+
+    Slurm sends a signal to every process of a job, env/run passes it on, and a terminal may do both: within ECHO
+    seconds it is the same one.
+    """
 
     def __init__(self, seconds):
-        self.signal = None
+        self.signal, self.noted = None, 0.0
         self.deadline = time.monotonic() + seconds if seconds else math.inf
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
     def _note(self, number, _):
-        self.signal = number
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
+        now = time.monotonic()
+        if not self.signal:
+            self.signal, self.noted = number, now
+        elif now - self.noted > ECHO:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     def __call__(self):
         if self.signal:
@@ -113,7 +122,7 @@ class Run:
 
     def train(self):
         """Train until the end or `stop()`; the reason for stopping, None at the end."""
-        with Progress(os.path.relpath(self.work.out), self.end) as self.bar:
+        with Progress(self.work.out, self.end) as self.bar:
             self.bar.update(self.engine.iter)
             while True:
                 self._log()
@@ -231,12 +240,35 @@ class Run:
     def _classes(self):
         return job.final_layer(self.work.net).inner_product_param.num_output
 
-    def save(self, path):
-        """Write the final weights, whole or not at all; afterwards no passing snapshot is needed."""
+    def save(self, path, keep):
+        """Write the final weights to `path`, whole or not at all; the reason for stopping where that came first.
+
+        `keep(made)` is called before, with a path of the same bytes: a kill in between must not leave weights that no
+        record vouches for. A full disk is waited for. Afterwards no passing snapshot is needed.
+        """
         self._check_weights()
         os.makedirs(self.scratch, exist_ok=True)
         made = os.path.join(self.scratch, "final.caffemodel")
         self.engine.save(made)
-        snapshots.move(made, path)
+        for write in (lambda: keep(made), lambda: snapshots.move(made, path)):
+            reason = self._with_room(path, write)
+            if reason:
+                return reason
         self.log.sync()
         self._remove_passing(self.end)
+        return None
+
+    def _with_room(self, path, write):
+        """Call `write` until the disk has room for it; the reason for stopping where that came first."""
+        while True:
+            try:
+                return write()
+            except OSError as problem:
+                if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                self.bar.say("%s cannot be written: %s; make room, it is tried again every %d seconds" % (path, problem.strerror, RETRY))
+            again = time.monotonic() + RETRY
+            while time.monotonic() < again:
+                if self.stop():
+                    return self.stop()
+                time.sleep(0.1)

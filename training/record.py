@@ -1,5 +1,6 @@
 """run.json: what a run was made from, by what, when, and how it stands; and what to do with what a folder holds."""
 import contextlib
+import datetime
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ import files
 from training import inputs, snapshots
 
 FINAL = "final.caffemodel"
+TIME = "%Y-%m-%dT%H:%M:%S%z"
 
 
 @contextlib.contextmanager
@@ -29,6 +31,9 @@ def claimed(out):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise errors.Fail("another process is training in %s: wait for it or stop it" % out) from None
+        except OSError as problem:
+            raise errors.Fail("the file system of %s gives no locks (%s), so two processes could train in one folder: mount it with them "
+                              "(NFS 4, or Lustre with -o flock)" % (out, problem.strerror)) from None
         yield
 
 
@@ -96,8 +101,11 @@ def _set_aside(out):
     return aside
 
 
-def begin(out, described, versions, start, say):
-    """The record of a run that begins or continues at iteration `start`, written to run.json."""
+def begin(out, described, sources, versions, start, say):
+    """The record of a run that begins or continues at iteration `start`, written to run.json.
+
+    `sources`: paths of the files that it was resolved from, recorded with their hashes; those that are not there are left out.
+    """
     record = read(out) if start else {}
     before = record.get("sessions", [{}])[-1].get("versions", versions)
     other = [key for key in versions if versions[key] != before.get(key)]
@@ -105,24 +113,41 @@ def begin(out, described, versions, start, say):
         say("warning: %s continues with another %s than before (%s): the final bytes may differ from those of an "
             "uninterrupted run" % (out, " and ".join(other), "; ".join("%s, now %s" % (before.get(k), versions[k]) for k in other)))
     session = {"command": sys.argv, "began": _now(), "from_iteration": start, "versions": versions, "pid": os.getpid(),
-               "host": platform.node(), "machine": _machine(), "cores": os.cpu_count(), "git_commit": git_commit()}
+               "host": platform.node(), "machine": _machine(), "cores": os.cpu_count(), "git_commit": git_commit(),
+               "files": {path: files.sha256(path) for path in sources if os.path.exists(path)}}
     record.pop("problem", None)
     record.update(inputs=described, sessions=record.get("sessions", []) + [session], state="running")
     write(out, record)
     return record
 
 
-def end(out, record, state, iteration, seconds):
-    """Record how the session ended: state is finished, stopped or failed."""
-    record["sessions"][-1].update(ended=_now(), to_iteration=iteration)
-    record.update(state=state, iteration=iteration, seconds=round(seconds, 1))
-    if state == "finished":
-        record["final_sha256"] = files.sha256(os.path.join(out, FINAL))
+def finish(out, record, final, iteration, seconds):
+    """Record that the run is finished, with the weights in the file `final`, which are moved to their place afterwards."""
+    _end(record, "finished", iteration, seconds)
+    record["final_sha256"] = files.sha256(final)
     write(out, record)
 
 
+def end(out, record, state, iteration, seconds):
+    """Record how the session ended where it did not finish: state is stopped or failed. A full disk is left as it is."""
+    _end(record, state, iteration, seconds)
+    with contextlib.suppress(OSError):
+        write(out, record)
+
+
+def _end(record, state, iteration, seconds):
+    record["sessions"][-1].update(ended=_now(), to_iteration=iteration)
+    record.update(state=state, iteration=iteration, seconds=round(seconds, 1))
+
+
+def began(out):
+    """When the run in folder `out` began, in seconds since 1970; 0 where no run.json says it."""
+    sessions = read(out).get("sessions")
+    return datetime.datetime.strptime(sessions[0]["began"], TIME).timestamp() if sessions else 0.0
+
+
 def _now():
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return time.strftime(TIME)
 
 
 def _machine():
@@ -135,17 +160,14 @@ def _machine():
 
 
 def git_commit():
-    """The commit of this checkout, with "+changes" where files differ from it; None outside git. Works without git's program."""
+    """The commit of this checkout, with "+changes" where files differ from it; None outside git.
+
+    env/run has asked git already, for there is none inside.
+    """
+    if "FER_LITE_COMMIT" in os.environ:
+        return os.environ["FER_LITE_COMMIT"] or None
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    git = ["git", "-c", "safe.directory=*", "-C", root]
+    command = ["git", "-c", "safe.directory=*", "-C", root, "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes"]
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        commit = subprocess.check_output(git + ["rev-parse", "HEAD"], stderr=subprocess.DEVNULL).decode().strip()
-        return commit + ("+changes" if subprocess.run(git + ["diff", "--quiet", "HEAD"]).returncode else "")
-    with contextlib.suppress(OSError):
-        with open(os.path.join(root, ".git", "HEAD")) as f:
-            head = f.read().strip()
-        if not head.startswith("ref: "):
-            return head
-        with open(os.path.join(root, ".git", head[5:])) as f:
-            return f.read().strip()
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL).decode().strip()
     return None

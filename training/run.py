@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 import errors
+from caffe_files import messages as m
 from caffe_files import text
 from paper import ours
 from training import blas_settings, inputs, job, loop, record, snapshots, transplant
@@ -61,19 +62,18 @@ def _train(work, described, args, scratch, state):
         snapshots.restore(engine, out, scratch, state)
     elif args.weights:
         print(transplant.transplant(args.weights, engine, job.final_layer(work.net).name), flush=True)
-    kept = record.begin(out, described, engine.versions(), engine.iter, say)
+    kept = record.begin(out, described, _sources(work, args), engine.versions(), engine.iter, say)
     run = loop.Run(engine, work, scratch, state, args.snapshot_minutes, stop)
     outcome = "failed"
     try:
-        reason = run.train()
-        if reason is None:
-            run.save(os.path.join(out, record.FINAL))
+        reason = run.train() or run.save(os.path.join(out, record.FINAL), lambda made: record.finish(out, kept, made, engine.iter, run.seconds()))
         outcome = "stopped" if reason else "finished"
     except errors.Fail as problem:
         kept["problem"] = str(problem)
         raise
     finally:
-        record.end(out, kept, outcome, engine.iter, run.seconds())
+        if outcome != "finished":
+            record.end(out, kept, outcome, engine.iter, run.seconds())
     if reason is None:
         say("%s is finished: validation %.2f%% (n = %d), %s" % (
             out, 100 * run.accuracy, work.parts["test"].images, os.path.join(out, record.FINAL)))
@@ -81,6 +81,12 @@ def _train(work, described, args, scratch, state):
     say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
         out, reason, engine.iter, work.solver.max_iter, run.last_good()))
     return stop.status()
+
+
+def _sources(work, args):
+    """The files that a run is resolved from: solver, net, what the LMDBs were built from, weights."""
+    data = os.path.dirname(work.parts["train"].path)
+    return [args.solver, text.read(args.solver, m.SolverParameter).net, os.path.join(data, "manifest.json")] + [args.weights] * bool(args.weights)
 
 
 def _write_inputs(work):
