@@ -82,9 +82,14 @@ describe: ## print what the networks cost: parameters, multiply-accumulates, blo
 
 DATA_NEEDS = $(filter-out none,$(SRC))
 data: $(DATA_NEEDS:%=$(W)data/%/manifest.json) ## build the LMDBs of SRC (a source or ferplus) from its downloads
+	@$(if $(strip $(DATA_OPTIONS)),$(foreach set,$(DATA_NEEDS),$(call build_data,$(set)) --if-missing))
+
+# (set): its build. FROM: a file or folder; UNOFFICIAL=1; ferplus: LABELS, PER_CLASS; cinic10: WITH_VALID=1.
+DATA_OPTIONS = $(FROM:%=--from %) $(LABELS:%=--labels %) $(PER_CLASS:%=--per-class %) $(WITH_VALID:%=--with-valid)
+build_data = $(PYTHON) -m data_prep build $(1) --downloads $(DOWNLOADS) --out $(W)data $(UNOFFICIAL:%=--unofficial) $(DATA_OPTIONS)
 
 $(W)data/%/manifest.json: | env
-	@$(PYTHON) -m data_prep build $* --downloads $(DOWNLOADS) --out $(W)data $(FROM:%=--from %) $(PER_CLASS:%=--per-class %) $(UNOFFICIAL:%=--unofficial)
+	@$(call build_data,$*)
 
 # Caffe's Data layer never shuffles, so a trial's own order is an LMDB of its own (trial 1 has data_prep's order).
 order: $(filter-out %_trial1/data.mdb,$(W)data/ferplus/train_lmdb_trial$(TRIAL)/data.mdb) ## write FER+'s training part in the order of TRIAL

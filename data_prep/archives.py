@@ -65,6 +65,12 @@ def inner_entries(path):
             yield entry
 
 
+def shown(name):
+    """A name from an archive as it may be shown and stored: of bounded length, and it cannot write lines of its own."""
+    name = name[:LONGEST_SHOWN]
+    return name if name.isprintable() else "".join(c if c.isprintable() else "?" for c in name)
+
+
 def size_of(entry):
     """The entry's size in bytes."""
     return os.path.getsize(entry.path) if entry.path else entry.size
@@ -283,8 +289,8 @@ def _skip(stream, size, where):
 
 
 def _inside(where, name):
-    """For messages: the archive and its member, whose name may try to write lines of its own."""
-    return "%s: %s" % (where, "".join(c if c.isprintable() else "?" for c in name[:LONGEST_SHOWN]))
+    """For messages: the archive and its member."""
+    return "%s: %s" % (where, shown(name))
 
 
 def _check(name, size, where, most=LARGEST):

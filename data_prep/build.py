@@ -11,8 +11,11 @@ import numpy as np
 
 import errors
 import files
-from data_prep import duplicates, ferplus, pool, sources
+from data_prep import built, duplicates, ferplus, labels, pool, sources
 from paper import ours
+
+# Options that another set of the same name could be built with; they stand in its manifest.
+OPTIONS = {"cinic10": ("with_valid",), "ferplus": ("labels", "per_class")}
 
 
 def add_arguments(parser):
@@ -27,21 +30,38 @@ def add_arguments(parser):
                         help="ferplus: paper, ferplus, or a file of names and labels (default: %(default)s)")
     parser.add_argument("--per-class", type=int, default=ours.BALANCED_PER_CLASS, metavar="N",
                         help="ferplus: balance the training part to N images a class; 0: leave it (default: %(default)s)")
+    parser.add_argument("--if-missing", action="store_true", help="build nothing where data/SET is there; it must be of these options")
 
 
 def run(args):
     if args.workers < 1:
         raise errors.Fail("--workers takes a number of processes, 1 or more")
+    if args.given and not os.path.exists(args.given):
+        raise errors.Fail("FROM (--from): there is no %s" % args.given)
     folder = os.path.join(args.out, args.set)
+    options = {name: getattr(args, name) for name in OPTIONS.get(args.set, ())}
+    if args.if_missing and os.path.exists(folder):
+        return _check_options(folder, options)
     with files.replacing(folder) as temporary:
         os.mkdir(temporary)
         entry = (ferplus if args.set == "ferplus" else sources).build(args, temporary)
         entry["versions"] = dict(numpy=np.__version__, opencv=cv2.__version__, lmdb=lmdb.__version__)
-        manifest = dict(set=args.set, **entry)
+        manifest = dict(set=args.set, options=options, **entry)
         with open(os.path.join(temporary, "manifest.json"), "w") as f:
             json.dump(manifest, f, indent=1)
             f.write("\n")
     _report(folder, manifest, args.unofficial)
+
+
+def _check_options(folder, options):
+    """Fail unless the set in `folder` was built with these options."""
+    manifest = built.manifest(folder)
+    for name, value in options.items():
+        there = manifest.get("options", {}).get(name)
+        if there != value:
+            raise errors.Fail("%s was built with %s %s, not %s: remove it, or build beside it with another WORK"
+                              % (folder, name.replace("_", "-"), there, value))
+    print("%s is there, built from %s; remove it to build it anew" % (folder, ", ".join(file["name"] for file in manifest["files"])))
 
 
 def _report(folder, manifest, unofficial):
@@ -52,19 +72,25 @@ def _report(folder, manifest, unofficial):
               "into DATASETS in paper/ours.py and run `make prototxt`" % (manifest["set"], train, manifest["classes"],
                                                                           expected["train"], expected["classes"]))
     for part, entry in manifest["parts"].items():
-        counts = entry["class_counts"]
-        each = "  ".join("%s %d" % pair for pair in zip(manifest["class_names"], counts)) if manifest["set"] == "ferplus" \
-            else _spread(counts)
         print("%s %-5s %9s images of %dx%dx%d   %s" % ((manifest["set"], part, format(entry["count"], ",")) + tuple(
-            entry["shape"]) + (each,)))
+            entry["shape"]) + (_counts(manifest, entry["class_counts"]),)))
+        if part == "train" and manifest.get("balance", {}).get("extra"):
+            originals = manifest["balance"]["originals"]
+            print("%s %-5s %9s of them original      %s" % (manifest["set"], part, format(sum(originals), ","), _counts(manifest, originals)))
         if entry["blank"]:
             print("%s %-5s warning: %s of them are blank (every pixel 0)" % (manifest["set"], part, format(entry["blank"], ",")))
+    if manifest["set"] == "ferplus":
+        for part in labels.PARTS:
+            if part not in manifest["parts"]:
+                print("ferplus %-5s left out: %s names none of its images" % (part, manifest["options"]["labels"]))
     print("%s mean of the training part (B, G, R): %s" % (manifest["set"], ", ".join("%.3f" % value for value in manifest["mean"])))
     if "duplicates" in manifest:
         print(duplicates.describe(manifest["duplicates"]))
     print("wrote %s" % folder)
 
 
-def _spread(counts):
+def _counts(manifest, counts):
+    if manifest["set"] == "ferplus":
+        return "  ".join("%s %s" % (name, format(count, ",")) for name, count in zip(manifest["class_names"], counts))
     low, high = min(counts), max(counts)
     return "%d classes of %s" % (len(counts), format(low, ",") if low == high else "%s to %s" % (format(low, ","), format(high, ",")))

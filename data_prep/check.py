@@ -12,7 +12,7 @@ import numpy as np
 import errors
 from caffe_files import binary, text
 from caffe_files import messages as m
-from data_prep import built, store
+from data_prep import built, pool, store
 from evaluation import crops
 from evaluation.network import import_caffe
 from paper import facts
@@ -33,44 +33,59 @@ def run(args):
     again = "remove %s and run `make data SRC=%s`" % (folder, args.set)
     for part, expected in manifest["parts"].items():
         path = os.path.join(folder, part + "_lmdb")
-        table = built.table(folder, part)
-        measured = measure(path, table, manifest["classes"], again)
-        found = measured.entry(store.table_path(folder, part))
+        found, mean = pool.apart("%s is damaged: reading it crashes LMDB: %s" % (path, again), measure, folder, part, manifest, again)
         for what, value in expected.items():
             if found[what] != value:
                 raise errors.Fail("%s: %s is %s, the manifest says %s: %s" % (path, what, found[what], value, again))
         print("%-5s %s images of %dx%dx%d: keys, labels, order and pixels as in the manifest"
               % ((part, format(found["count"], ",")) + tuple(found["shape"])))
         if part == "train":
-            _check_mean(folder, measured, manifest["mean"], again)
-        if not args.no_caffe:
-            print("%-5s Caffe's Data layer gives testing's own centre crops of the first %d images"
-                  % (part, compare_with_caffe(folder, part, again)))
+            _check_mean(folder, found["shape"], mean, manifest["mean"], again)
+    for part in () if args.no_caffe else manifest["parts"]:
+        print("%-5s Caffe's Data layer gives testing's own centre crops of the first %d images"
+              % (part, compare_with_caffe(folder, part, again)))
 
 
-def measure(path, table, classes, again):
-    """The store.Measure of a part, from the LMDB and the lines of its table.
+def measure(folder, part, manifest, again):
+    """(what the manifest should say of a part, mean value of each channel), read from its LMDB and its table.
 
-    Fail, ending in `again`, on the first record that is not as it should be.
+    Fail, ending in `again`, on the first record that is not as it was written. To be called in a process of its own: LMDB
+    trusts what a file says of itself, and some damage kills the process that reads it.
     """
-    measured, shape = store.Measure(classes), None
+    path, table, classes = os.path.join(folder, part + "_lmdb"), built.table(folder, part), manifest["classes"]
+    measured, shape = store.Measure(classes), tuple(manifest["parts"][part]["shape"])
     try:
-        env = lmdb.open(path, readonly=True, lock=False)
-    except lmdb.Error:
-        raise errors.Fail("%s is damaged or not there: %s" % (path, again)) from None
-    with env, env.begin() as transaction, Progress("checking " + path, len(table)) as bar:
-        for number, (key, value) in enumerate(transaction.cursor()):
-            line = table[number] if number < len(table) else None
-            if not line or key.decode("ascii", "replace") != store.KEY % number or line["key"] != store.KEY % number:
-                raise errors.Fail("%s: record %d has key %r, or the table beside it another one: %s" % (path, number, key, again))
-            image, label = binary.read_datum(value)
-            shape = shape or image.shape
-            if image.shape != shape or not 0 <= label < classes or str(label) != line["label"]:
-                raise errors.Fail("%s: record %d is of %s with label %d; %s with label %s was written: %s"
-                                  % (path, number, image.shape, label, shape, line["label"], again))
-            measured.add(image[None], [label])
-            bar.add()
-    return measured
+        with _opened(path, again) as env, env.begin() as transaction, Progress("checking " + path, len(table)) as bar:
+            for number, (key, value) in enumerate(transaction.cursor()):
+                line = table[number] if number < len(table) else {}
+                if not key.decode("ascii", "replace") == line.get("key") == store.KEY % number:
+                    raise errors.Fail("%s: record %d has key %r, or the table beside it another one: %s" % (path, number, key, again))
+                image, label = _datum(value, "%s: record %d is no Datum: %s" % (path, number, again))
+                if image.shape != shape or not 0 <= label < classes or str(label) != line["label"]:
+                    raise errors.Fail("%s: record %d is of %s with label %d; %s with label %s was written: %s"
+                                      % (path, number, image.shape, label, shape, line["label"], again))
+                measured.add(image[None], [label])
+                bar.add()
+    except lmdb.Error as problem:
+        raise errors.Fail("%s is damaged or not there (%s): %s" % (path, str(problem).replace(path + ": ", ""), again)) from None
+    return measured.entry(store.table_path(folder, part)), measured.mean()
+
+
+def _opened(path, again):
+    """The LMDB at `path`, if its file is as long as it claims: to read behind a mapped file's end kills the process."""
+    env = lmdb.open(path, readonly=True, lock=False)
+    claimed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    size = os.path.getsize(os.path.join(path, "data.mdb"))
+    if size < claimed:
+        raise errors.Fail("%s is cut short, %s bytes of %s: %s" % (path, format(size, ","), format(claimed, ","), again))
+    return env
+
+
+def _datum(value, otherwise):
+    try:
+        return binary.read_datum(value)
+    except errors.Fail:
+        raise errors.Fail(otherwise) from None
 
 
 def compare_with_caffe(folder, part, again):
@@ -95,8 +110,8 @@ def compare_with_caffe(folder, part, again):
     return count
 
 
-def _check_mean(folder, measured, expected, again):
+def _check_mean(folder, shape, found, expected, again):
     mean = binary.read_mean(os.path.join(folder, "mean.binaryproto"))
-    if not np.array_equal(mean, store.mean_plane(measured)) or not np.allclose(measured.mean(), expected, atol=1e-5):
+    if not np.array_equal(mean, store.mean_plane(shape, found)) or not np.allclose(found, expected, atol=1e-5):
         raise errors.Fail("%s/mean.binaryproto is not the mean of the training part: %s" % (folder, again))
-    print("train mean value of each channel as in mean.binaryproto: %s" % ", ".join("%.3f" % value for value in measured.mean()))
+    print("train mean value of each channel as in mean.binaryproto: %s" % ", ".join("%.3f" % value for value in found))

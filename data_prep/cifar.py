@@ -69,12 +69,12 @@ def check_rows(rows, labels, where):
 
 def _class_names(data, is_text, key, where):
     if is_text:
-        return _text(data).split()
+        return [archives.shown(name) for name in _text(data).split()]
     batch = pickles.load(data, where)
     names = batch.get(key) if isinstance(batch, dict) else None
     if not isinstance(names, list):
         raise errors.Fail("%s: no list of class names under `%s`" % (where, key))
-    return [_text(name) for name in names]
+    return [archives.shown(_text(name)) for name in names]
 
 
 def _pickled(data, labels_key, where):

@@ -22,6 +22,9 @@ def build(args, folder):
     members = {part: np.flatnonzero(kept.parts == part) for part in labels.PARTS}
     if all(found.official for found in votes):
         _check_counts(args.labels, members)
+    listed = [] if args.labels in labels.RULES else [fetch.as_it_is(args.labels)]
+    if listed:
+        members = {part: numbers for part, numbers in members.items() if len(numbers) or part == "train"}
     train = members["train"]
     extras = balance.plan(kept.labels[train], args.per_class, ours.BALANCE_SEED) if args.per_class else []
     origins = train[np.array([extra.source for extra in extras], int)]  # the original of each extra image
@@ -35,9 +38,9 @@ def build(args, folder):
     orders, entry = store.write_set(folder, shelf, members, numbers, store.encoded(names), len(facts.EXPRESSIONS),
                                     _columns(kept, origins, extras))
     doubles = duplicates.write(folder, kept.faces, kept.names, orders)
-    return dict(entry, files=[found.record for found in [pixels] + votes + ([named] if named else [])],
-                class_names=facts.EXPRESSIONS, label_rule=args.labels, duplicates=doubles,
-                balance=dict(per_class=args.per_class, seed=ours.BALANCE_SEED, originals=len(train), extra=len(extras),
+    return dict(entry, files=[found.record for found in [pixels] + votes + ([named] if named else []) + listed],
+                class_names=facts.EXPRESSIONS, duplicates=doubles,
+                balance=dict(seed=ours.BALANCE_SEED, originals=np.bincount(kept.labels[train]).tolist(), extra=len(extras),
                              rotation=ours.AUGMENT_ROTATION, shift=ours.AUGMENT_SHIFT, noise=ours.AUGMENT_NOISE))
 
 

@@ -23,13 +23,14 @@ def sets_file(dataset, given, downloads, unofficial=False):
 
 def imagenet32(given, downloads, unofficial=False):
     """The Founds of ImageNet32's training and validation part."""
-    for place in [given] if given else [downloads]:
-        for pair in official.IMAGENET32:
-            found = [located([file], [place], unofficial) for file in pair]
-            if all(found):
-                return found
-    if given and os.path.isdir(given):
-        return [_as_it_is(given)] * 2
+    if given and not os.path.isdir(given):
+        raise errors.Fail("FROM=%s is one file, and ImageNet32 has two, for training and validation: name the folder of both" % given)
+    for pair in official.IMAGENET32:
+        found = [located([file], [given or downloads], unofficial) for file in pair]
+        if all(found):
+            return found
+    if given:
+        return [as_it_is(given)] * 2
     raise errors.Fail(_by_hand("imagenet32", [file for pair in official.IMAGENET32[:2] for file in pair], downloads))
 
 
@@ -40,9 +41,9 @@ def ferplus(given, downloads, unofficial=False):
              for file in official.VOTES]
     folders = [place for place in places if is_png_folder(place)]
     if folders:
-        return _as_it_is(folders[0]), votes, None
+        return as_it_is(folders[0]), votes, None
     if given and os.path.isfile(given) and os.path.basename(given) not in [file.name for file in official.FER2013]:
-        pixels = _as_it_is(given)
+        pixels = as_it_is(given)
     else:
         pixels = located(official.FER2013, places, unofficial)
     if not pixels:
@@ -73,7 +74,7 @@ def located(choices, places, unofficial):
 def checked(file, path, unofficial=False):
     """The Found of `path`, held to the size and checksum of `file` (official.File). Fail where they differ."""
     if os.path.isdir(path):
-        return _as_it_is(path)
+        return as_it_is(path)
     problem, sha256 = official.difference(file, path)
     if problem and not unofficial:
         raise errors.Fail("%s is not the official file: %s; remove it and get it again, or say UNOFFICIAL=1 (--unofficial) "
@@ -82,14 +83,11 @@ def checked(file, path, unofficial=False):
 
 
 def _given(choices, given, unofficial):
-    if not given:
-        return None
-    if not os.path.exists(given):
-        raise errors.Fail("FROM (--from): there is no %s" % given)
-    return located(choices, [given], unofficial) or _as_it_is(given)
+    return given and (located(choices, [given], unofficial) or as_it_is(given))
 
 
-def _as_it_is(path):
+def as_it_is(path):
+    """The Found of a file or folder that there is no official one to hold against."""
     if os.path.isdir(path):
         return Found(path, dict(name=os.path.basename(os.path.abspath(path)), size=None, sha256=None), False)
     return checked(official.File(os.path.basename(path), None, None, ()), path)
@@ -106,12 +104,17 @@ def _ferplus_places(place):
 
 
 def _fetched(choices, downloads, dataset):
-    """The first of `choices` that has an address, fetched into `downloads`."""
+    """The first of `choices` that can be fetched, in `downloads`."""
+    refusals = []
     for file in choices:
         if file.urls:
-            download.fetch(file, os.path.join(downloads, file.name))
-            return checked(file, os.path.join(downloads, file.name))
-    raise errors.Fail(_by_hand(dataset, [file for file in choices if "." in file.name], downloads))
+            try:
+                download.fetch(file, os.path.join(downloads, file.name))
+            except errors.Fail as refusal:
+                refusals.append(str(refusal))
+            else:
+                return checked(file, os.path.join(downloads, file.name))
+    raise errors.Fail("\n".join(refusals) or _by_hand(dataset, [file for file in choices if "." in file.name], downloads))
 
 
 def _by_hand(dataset, choices, downloads):

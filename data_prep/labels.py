@@ -6,6 +6,7 @@ images. `ferplus`: FER+'s reference code, which counts all ten. Or a file that l
 """
 import csv
 import os
+import posixpath
 
 import numpy as np
 
@@ -88,9 +89,10 @@ def _votes(row, first, where):
 
 
 def _listed(path):
-    """Name -> label from lines `name label` (or with a comma); the label is a number or an expression."""
+    """Name -> label from lines `name label` (or with a comma), as Caffe's tools take them: the name may have folders before
+    it. The label is a number or an expression."""
     if not os.path.isfile(path):
-        raise errors.Fail("--labels takes %s or a file of names and labels; there is no %s" % (" or ".join(RULES), path))
+        raise errors.Fail("LABELS (--labels) takes %s or a file of names and labels; there is no %s" % (" or ".join(RULES), path))
     codes = {name: i for i, name in enumerate(facts.EXPRESSIONS)}
     codes.update({str(i): i for i in codes.values()})
     listed = {}
@@ -102,5 +104,5 @@ def _listed(path):
             if len(words) != 2 or words[1] not in codes:
                 raise errors.Fail("%s, line %d: not a name and a label (0 to %d or one of %s)"
                                   % (path, number, len(facts.EXPRESSIONS) - 1, ", ".join(facts.EXPRESSIONS)))
-            listed[words[0]] = codes[words[1]]
+            listed[posixpath.basename(words[0])] = codes[words[1]]
     return listed

@@ -19,7 +19,7 @@ NAMES = {
 }
 DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8", "b1")
 MARK = object()
-DEEPEST = 1 << 24  # entries on the stack or in the memo: far more than a batch has
+MOST_STEPS = 1 << 22  # opcodes; a batch has a few for each image. Each makes an object at most, so memory is bounded too
 
 
 class _Name(str):
@@ -49,7 +49,7 @@ def load(data, where):
         return _Reader(memoryview(data)).run()
     except _Refused as refusal:
         raise errors.Fail("%s: refused: the pickle %s, and no official file does that" % (where, refusal)) from None
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, struct.error, UnicodeError):
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, struct.error, UnicodeError):
         raise errors.Fail("%s: a damaged pickle; get the file again" % where) from None
 
 
@@ -65,15 +65,14 @@ class _Reader:
         self.stack, self.memo = [], {}
 
     def run(self):
-        while True:
+        for _ in range(MOST_STEPS):
             code = self.take(1)[0]
             if code == 0x2E:  # STOP
                 return _plain(self.stack.pop())
             if code not in OPCODES:
                 raise _Refused("has opcode 0x%02x" % code)
             OPCODES[code](self)
-            if len(self.stack) > DEEPEST or len(self.memo) > DEEPEST:
-                raise _Refused("never ends")
+        raise _Refused("has more than %s steps" % format(MOST_STEPS, ","))
 
     def take(self, size):
         if size < 0 or self.at + size > len(self.data):
@@ -129,6 +128,8 @@ class _Reader:
     def set_items(self, values):
         target = self._top(dict)
         for key, value in zip(values[::2], values[1::2]):
+            if type(key) not in (str, bytes, int):  # hashing a deep tuple would overflow Python's own stack
+                raise ValueError("no such key")
             target[key] = value
 
     def _top(self, kind):

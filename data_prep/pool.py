@@ -35,9 +35,18 @@ def work(function, tasks, workers):
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool:
-        raise errors.Fail("a worker process was killed (out of memory?): try again with WORKERS=1") from None
+        raise errors.Fail("a worker process was killed (out of memory?): try again with THREADS=1") from None
     finally:
         pool.shutdown()  # the few tasks in flight run on: Python 3.8 hangs where some are cancelled
+
+
+def apart(crash, function, *arguments):
+    """function(*arguments) in a process of its own; where that one crashes, Fail with the line `crash`."""
+    with concurrent.futures.ProcessPoolExecutor(1, initializer=_prepare_worker) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise errors.Fail(crash) from None
 
 
 def ahead(function, items):

@@ -1,7 +1,8 @@
 """The five sources (III-C): from their official files to a training and a test part."""
 import numpy as np
 
-from data_prep import cifar, cinic, fetch, imagenet32, store, webface
+import errors
+from data_prep import archives, cifar, cinic, fetch, imagenet32, store, webface
 from paper import facts, ours
 
 PARTS = ("train", "test", webface.WHOLE)
@@ -16,13 +17,15 @@ def build(args, folder):
 
     def noted():
         for batch in batches:
-            labels_read = np.array(batch.labels, np.int32)
-            store.check_labels(labels_read, about.get("classes", classes), "%s: the batch that begins with %s" % (found[0].path, batch.names[0]))
-            index.add(batch.part, labels_read, batch.names)
+            store.check_labels(batch.labels, about.get("classes", classes),
+                               "%s: the batch that begins with %s" % (found[0].path, archives.shown(batch.names[0])))
+            index.add(batch.part, batch.labels, batch.names)
             yield batch.make
 
     shelf.fill(noted(), args.workers, "reading " + found[0].path)
     parts, numbers, names = index.arrays()
+    if len(about.get("class_names", range(classes))) != classes:
+        raise errors.Fail("%s names %d classes, not %d" % (found[0].path, len(about["class_names"]), classes))
     _, entry = store.write_set(folder, shelf, _members(parts, names, args.set), numbers, names,
                                about.get("classes", classes))
     return dict(entry, files=[each.record for each in found], **about)
@@ -35,7 +38,7 @@ class Index:
         self.batches = []
 
     def add(self, part, labels, names):
-        self.batches.append((np.full(len(names), PARTS.index(part), np.int8), labels, store.encoded(names)))
+        self.batches.append((np.full(len(names), PARTS.index(part), np.int8), np.array(labels, np.int32), store.encoded(names)))
 
     def arrays(self):
         """(places in PARTS int8, labels int32, names UTF-8 bytes), each of all images."""

@@ -15,7 +15,7 @@ import numpy as np
 import errors
 import files
 from caffe_files import binary
-from data_prep import images, pool
+from data_prep import archives, images, pool
 from paper import ours
 from progress import Progress
 
@@ -72,7 +72,7 @@ def _put(path, first, geometry, function, arguments):
 
 def encoded(names):
     """Names as an array of UTF-8 bytes."""
-    return np.array([name.encode() for name in names], bytes)
+    return np.array([archives.shown(name).encode() for name in names], bytes)
 
 
 def write_set(folder, shelf, members, labels, names, classes, columns=()):
@@ -85,7 +85,7 @@ def write_set(folder, shelf, members, labels, names, classes, columns=()):
     orders = {part: rng.permutation(numbers) for part, numbers in members.items()}
     measures = {part: write_part(folder, part, shelf, order, labels, names, classes, columns)
                 for part, order in orders.items()}
-    binary.write_mean(os.path.join(folder, "mean.binaryproto"), mean_plane(measures["train"]))
+    binary.write_mean(os.path.join(folder, "mean.binaryproto"), mean_plane(measures["train"].shape, measures["train"].mean()))
     os.remove(shelf.path)
     return orders, dict(classes=classes, parts={part: measure.entry(table_path(folder, part)) for part, measure in measures.items()},
                         mean=measures["train"].mean().round(6).tolist(), colour_order=ours.COLOUR_ORDER,
@@ -178,21 +178,22 @@ def write_table(path, titles, rows):
         table.writerows(rows)
 
 
-def mean_plane(measure):
-    """What mean.binaryproto holds: the mean value of each channel all over the plane, float32 3 x S x S.
+def mean_plane(shape, mean):
+    """What mean.binaryproto holds: the mean value of each channel (float64 x 3) all over the plane, float32 3 x S x S (`shape`).
 
     Caffe subtracts the same number wherever the random crop lies.
     """
-    return np.ones(measure.shape, np.float32) * measure.mean().astype(np.float32)[:, None, None]
+    return np.ones(shape, np.float32) * mean.astype(np.float32)[:, None, None]
 
 
 def check_labels(labels, classes, where):
-    """Fail on a label outside 0 ... classes - 1: Caffe's loss would read outside its array."""
+    """Fail on one of `labels`, whole numbers of any size, outside 0 ... classes - 1: Caffe's loss would read outside its array."""
     if not len(labels):
         raise errors.Fail("%s has no images: is the archive complete?" % where)
-    if labels.min() < 0 or labels.max() >= classes:
+    low, high = min(labels), max(labels)
+    if low < 0 or high >= classes:
         raise errors.Fail("%s has label %d; its %d classes are 0 to %d"
-                          % (where, labels.max() if labels.max() >= classes else labels.min(), classes, classes - 1))
+                          % (where, high if high >= classes else low, classes, classes - 1))
 
 
 @functools.lru_cache(maxsize=None)

@@ -13,7 +13,7 @@ import data_forms as forms
 import errors
 from caffe_files import binary
 from data_prep import __main__ as data_prep
-from data_prep import balance, built, fer, ferplus, images, labels, preview
+from data_prep import balance, built, check, fer, ferplus, images, labels, preview
 from demo.draw import Face
 from paper import facts, ours
 
@@ -66,15 +66,39 @@ def test_official_votes_must_give_the_papers_numbers():
         ferplus._check_counts("ferplus", members)
 
 
-def test_a_list_of_names_and_labels(downloads, tmp_path):
+@pytest.mark.parametrize("separator", [",", " "])
+def test_a_list_of_names_and_labels(separator, downloads, tmp_path):
     chosen = {line["name"]: 7 - int(line["label"]) for part in facts.FERPLUS_IMAGES
               for line in built.table(forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 0), part)[:20]}
     text = "".join("%s %s\n" % (name, label if i % 2 else facts.EXPRESSIONS[label])
                    for i, (name, label) in enumerate(chosen.items()))
-    (tmp_path / "list.txt").write_text(text.replace(" ", ","))
+    text = text.replace(" ", ",") if separator == "," else "".join("some/folder/%s\n" % line for line in text.splitlines())
+    (tmp_path / "list.txt").write_text(text)
     folder = forms.build("ferplus", tmp_path / "l", "--from", downloads, "--per-class", 0, "--labels", tmp_path / "list.txt")
     found = {line["name"]: int(line["label"]) for part in facts.FERPLUS_IMAGES for line in built.table(folder, part)}
     assert found == chosen
+
+
+def test_a_part_of_which_a_list_names_nothing_is_left_out(downloads, tmp_path, capsys):
+    lines = [line for part in ("train", "valid")
+             for line in built.table(forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 0), part)]
+    (tmp_path / "list.txt").write_text("".join("%s %s\n" % (line["name"], line["label"]) for line in lines))
+    folder = forms.build("ferplus", tmp_path / "l", "--from", downloads, "--per-class", 9, "--labels", tmp_path / "list.txt")
+    assert list(built.manifest(folder)["parts"]) == ["train", "valid"] and built.manifest(folder)["files"][-1]["name"] == "list.txt"
+    assert not os.path.exists(os.path.join(folder, "test_lmdb")) and "test  left out" in capsys.readouterr().out
+    command("check", "ferplus", "--out", tmp_path / "l", "--no-caffe")
+    command("preview", "ferplus", "--out", tmp_path / "l")
+
+
+def test_a_set_that_is_there_must_be_of_the_options_that_are_asked_for(downloads, tmp_path, capsys):
+    folder = forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 9)
+    before = os.stat(os.path.join(folder, "manifest.json"))
+    forms.build("ferplus", tmp_path, "--per-class", 9, "--if-missing")
+    assert "is there, built from fer2013.csv" in capsys.readouterr().out
+    for change, words in ((("--per-class", 8), "per-class 9, not 8"), (("--per-class", 9, "--labels", "ferplus"), "labels paper, not ferplus")):
+        with pytest.raises(errors.Fail, match=words):
+            forms.build("ferplus", tmp_path, *change, "--if-missing")
+    assert os.stat(os.path.join(folder, "manifest.json")) == before
 
 
 @pytest.mark.parametrize("text, words", [("fer9999999.png 1\n", "fer9999999.png"), ("fer0000001.png 8\n", "line 1"),
@@ -219,7 +243,7 @@ def put(image_of, label_of=lambda label: label):
     (put(lambda image: image[:, :35]), "record 3"),
     (lambda transaction, key, *_: transaction.delete(key), "record 3 has key"),
     (lambda transaction, *_: transaction.put(b"99999999", b"x"), "record"),
-    (lambda transaction, key, *_: transaction.put(key, b"not a datum"), "no Datum"),
+    (lambda transaction, key, *_: transaction.put(key, b"not a datum"), "train_lmdb: record 3 is no Datum"),
 ])
 def test_a_damaged_lmdb_is_found(damage, words, faces, tmp_path):
     folder = str(tmp_path / "ferplus")
@@ -227,6 +251,35 @@ def test_a_damaged_lmdb_is_found(damage, words, faces, tmp_path):
     edit_record(folder, "train", damage)
     with pytest.raises(errors.Fail, match=words):
         command("check", "ferplus", "--out", tmp_path, "--no-caffe")
+
+
+def cut(share):
+    return lambda f, size: f.truncate(int(share * size))
+
+
+def written(data, at):
+    return lambda f, size: (f.seek(int(at * size)), f.write(data))
+
+
+@pytest.mark.parametrize("damage, words", [
+    (cut(0), "damaged or not there"), (cut(0.1), "cut short"), (cut(0.5), "cut short"), (cut(0.999), "cut short"),
+    (written(bytes(1 << 13), 0), "damaged or not there"), (written(bytes(1 << 15), 0.5), "record"),
+    (written(bytes(range(256)) * 2000, 0.02), "record|damaged"), (written(b"\xff" * (1 << 17), 0.02), "record|damaged"),
+])
+def test_a_damaged_file_is_found_and_kills_nothing(damage, words, faces, tmp_path):
+    shutil.copytree(faces, str(tmp_path / "ferplus"))
+    path = tmp_path / "ferplus" / "train_lmdb" / "data.mdb"
+    with open(str(path), "r+b") as f:
+        damage(f, path.stat().st_size)
+    with pytest.raises(errors.Fail, match="train_lmdb.*(%s)" % words) as caught:
+        command("check", "ferplus", "--out", tmp_path, "--no-caffe")
+    assert "\n" not in str(caught.value) and "run `make data SRC=ferplus`" in str(caught.value)
+
+
+def test_an_lmdb_that_kills_its_reader_is_one_line(faces, monkeypatch):
+    monkeypatch.setattr(check, "_datum", lambda *_: os._exit(1))  # in the process that forks off
+    with pytest.raises(errors.Fail, match="train_lmdb is damaged: reading it crashes LMDB"):
+        command("check", "ferplus", "--out", os.path.dirname(faces), "--no-caffe")
 
 
 @pytest.mark.parametrize("name, change, words", [

@@ -9,6 +9,7 @@ import pytest
 import data_forms as forms
 import errors
 from data_prep import download, official
+from data_prep import fetch as fetch_
 
 DATA = bytes(range(256)) * 2000
 
@@ -147,6 +148,18 @@ def test_the_next_address_is_tried(first, server, tmp_path):
 def test_a_server_that_is_not_there_is_one_reason(server, tmp_path):
     with pytest.raises(errors.Fail, match="does not answer"):
         fetch("http://127.0.0.1:1/", tmp_path / "x", "good")
+
+
+def test_the_next_file_of_a_set_is_tried(server, tmp_path, monkeypatch):
+    def file(name, *ways):
+        return official.File(name, len(DATA), "sha256:" + hashlib.sha256(DATA).hexdigest(), [server + way for way in ways])
+
+    monkeypatch.setitem(official.FILES, "cifar10", (file("a.tar.gz", "missing", "page"), file("b.tar.gz", "good"), file("b")))
+    assert fetch_.sets_file("cifar10", None, str(tmp_path)).path == str(tmp_path / "b.tar.gz")
+    monkeypatch.setitem(official.FILES, "cifar10", (file("c.tar.gz", "missing"), file("d.tar.gz", "page")))
+    with pytest.raises(errors.Fail) as caught:
+        fetch_.sets_file("cifar10", None, str(tmp_path))
+    assert all(words in str(caught.value) for words in ("c.tar.gz", "answers 404", "d.tar.gz", "web page"))
 
 
 def test_make_data_fetches_checks_and_builds_and_does_not_fetch_again(server, tmp_path, monkeypatch):

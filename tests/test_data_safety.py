@@ -87,6 +87,19 @@ def test_a_damaged_pickle_is_one_line(damaged):
         assert "damaged" in str(failure)
 
 
+@pytest.mark.parametrize("evil, words", [
+    (b"\x80\x02})" + b"\x85" * 1000000 + b"K\x01s.", "damaged"),  # hashing that key would overflow the stack
+    (b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00a)" + b"\x85" * 1000000 + b"tR.", "damaged"),  # and so would showing it
+    (b"\x80\x02]" + b"]a" * 30000 + b".", "steps"),  # lists take 30 times the memory of their opcodes
+    (b"\x80\x02" + b"]" * 50000, "steps"),
+], ids=["key", "encoding", "lists in a list", "lists on the stack"])
+def test_a_pickle_that_wants_too_much_is_refused(evil, words, monkeypatch):
+    if words == "steps":
+        monkeypatch.setattr(pickles, "MOST_STEPS", 40000)
+    with pytest.raises(errors.Fail, match=words):
+        pickles.load(evil, "x")
+
+
 def test_a_dtype_of_objects_is_refused():
     with pytest.raises(errors.Fail, match="refused"):
         pickles.load(pickle.dumps({"data": np.array([{}, []], object)}, 2), "x")
@@ -175,6 +188,8 @@ def test_a_truncated_archive_is_one_line_with_its_name(share, tmp_path):
 @pytest.mark.parametrize("change, words", [
     (lambda batch: batch.update(labels=[0, 10]), "label 10"),
     (lambda batch: batch.update(labels=[0, -1]), "label -1"),
+    (lambda batch: batch.update(labels=[0, (1 << 32) + 1]), "label 4294967297"),  # 1, in 32 bits
+    (lambda batch: batch.update(labels=[0, 1 << 200]), "label 1606938"),
     (lambda batch: batch.update(labels=[0]), "number of labels"),
     (lambda batch: batch.update(labels=["0", "1"]), "whole number"),
     (lambda batch: batch.update(labels=7), "number of labels"),
@@ -197,6 +212,26 @@ def test_a_wrong_batch_is_one_line_with_file_and_entry(change, words, tmp_path):
 def test_wrong_class_names_are_one_line(tmp_path):
     forms.write_tar(tmp_path / "a.tar", list(forms.cifar10_members(CIFAR, LABELS)) + [("batches.meta", b"\x80\x02].")])
     refused("cifar10", tmp_path, tmp_path / "a.tar", "batches.meta", "class names")
+
+
+def test_another_number_of_class_names_is_refused(tmp_path):
+    forms.write_tar(tmp_path / "a.tar", list(forms.cifar10_members(CIFAR, LABELS, names=["cat", "dog"])))
+    refused("cifar10", tmp_path, tmp_path / "a.tar", "names 2 classes, not 10")
+
+
+def test_strange_names_are_stored_as_text_of_one_line(tmp_path):
+    images = forms.pictures(4, 32)
+    names = [b"train/cat/\xff\n1.png", b"train/dog/" + b"x" * 240 + b".png", b"test/cat/\x1b2.png", b"test/dog/a.png"]
+    for name, image in zip(names, images):
+        path = os.path.join(os.fsencode(str(tmp_path)), b"c", name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as f:
+            f.write(forms.png(image))
+    folder = forms.build("cinic10", tmp_path / "data", "--from", tmp_path / "c")
+    lines = (tmp_path / "data" / "cinic10" / "train.csv").read_text().splitlines()
+    assert len(lines) == 3 and any("train/cat/??1.png" in line for line in lines)
+    check = forms.data_prep.parser().parse_args(["check", "cinic10", "--out", os.path.dirname(folder), "--no-caffe"])
+    check.run(check)
 
 
 def test_a_missing_and_a_double_batch_are_refused(tmp_path):
