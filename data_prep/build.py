@@ -2,6 +2,7 @@
 
 The whole folder is made beside its place and renamed into it, so data/SET is complete or absent.
 """
+import errno
 import json
 import os
 
@@ -16,6 +17,7 @@ from paper import ours
 
 # Options that another set of the same name could be built with; they stand in its manifest.
 OPTIONS = {"cinic10": ("with_valid",), "ferplus": ("labels", "per_class")}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a file system that takes no such file
 
 
 def add_arguments(parser):
@@ -42,14 +44,20 @@ def run(args):
     options = {name: getattr(args, name) for name in OPTIONS.get(args.set, ())}
     if args.if_missing and os.path.exists(folder):
         return _check_options(folder, options)
-    with files.replacing(folder) as temporary:
-        os.mkdir(temporary)
-        entry = (ferplus if args.set == "ferplus" else sources).build(args, temporary)
-        entry["versions"] = dict(numpy=np.__version__, opencv=cv2.__version__, lmdb=lmdb.__version__)
-        manifest = dict(set=args.set, options=options, **entry)
-        with open(os.path.join(temporary, "manifest.json"), "w") as f:
-            json.dump(manifest, f, indent=1)
-            f.write("\n")
+    try:
+        with files.replacing(folder) as temporary:
+            os.mkdir(temporary)
+            entry = (ferplus if args.set == "ferplus" else sources).build(args, temporary)
+            entry["versions"] = dict(numpy=np.__version__, opencv=cv2.__version__, lmdb=lmdb.__version__)
+            manifest = dict(set=args.set, options=options, **entry)
+            with open(os.path.join(temporary, "manifest.json"), "w") as f:
+                json.dump(manifest, f, indent=1)
+                f.write("\n")
+    except OSError as problem:
+        if problem.errno not in FULL:
+            raise
+        raise errors.Fail("%s while %s was built (nothing of it is left): check the free space there, or build elsewhere with WORK"
+                          % (problem.strerror, folder)) from None
     _report(folder, manifest, args.unofficial)
 
 

@@ -1,5 +1,4 @@
 """Small data in every official layout, for the tests of data_prep: the same images in all forms of a set."""
-import gzip
 import io
 import os
 import pickle
@@ -180,8 +179,16 @@ def fer(folder, per_class=4, seed=0, extra_rows=()):
     return faces
 
 
-def gzipped(data):
-    return gzip.compress(data)
+def write_pngs(folder, faces):
+    """FER+'s folders of PNGs in `folder`; `faces` as of `fer`."""
+    for usage, name, _, image in faces:
+        write_folder(folder, [("%s/%s" % (official.PARTS[usage], name), png(image))])
+
+
+def icml(csv):
+    """fer2013.csv as icml_face_data.csv: other order of columns, spaces in the titles."""
+    lines = [line.split(",") for line in csv.splitlines()[1:]]
+    return "emotion, Usage, pixels\n" + "".join("%s,%s,%s\n" % (emotion, usage, pixels) for emotion, pixels, usage in lines)
 
 
 def stored(folder, part):

@@ -185,17 +185,6 @@ def test_held_out_faces_are_the_same_each_time_and_apart(tmp_path):
 
 # ---- FER+ -----------------------------------------------------------------------------------------------------------
 
-def write_pngs(folder, faces):
-    for usage, name, _, image in faces:
-        forms.write_folder(folder, [("%s/%s" % (forms.official.PARTS[usage], name), forms.png(image))])
-
-
-def icml(csv):
-    """fer2013.csv as icml_face_data.csv: other order of columns, spaces in the titles."""
-    lines = [line.split(",") for line in csv.splitlines()[1:]]
-    return "emotion, Usage, pixels\n" + "".join("%s,%s,%s\n" % (emotion, usage, pixels) for emotion, pixels, usage in lines)
-
-
 @pytest.mark.parametrize("form", ["PNGs", "icml", "tar.gz", "zip", "crlf"])
 def test_every_form_of_fer_gives_the_same_lmdbs(form, tmp_path):
     faces = forms.fer(tmp_path / "a")
@@ -206,9 +195,9 @@ def test_every_form_of_fer_gives_the_same_lmdbs(form, tmp_path):
     os.makedirs(str(other))
     os.rename(str(tmp_path / "a" / "FERPlus"), str(other / "FERPlus"))
     if form == "PNGs":
-        write_pngs(other / "FERPlus", faces)
+        forms.write_pngs(other / "FERPlus", faces)
     elif form == "icml":
-        forms.write_folder(other, [("icml_face_data.csv", icml(csv).encode())])
+        forms.write_folder(other, [("icml_face_data.csv", forms.icml(csv).encode())])
     elif form == "tar.gz":
         forms.write_tar(other / "fer2013.tar.gz", [("fer2013/README", b"text"), ("fer2013/fer2013.csv", csv.encode())])
     elif form == "zip":

@@ -23,7 +23,7 @@ from data_prep import archives, images, pickles, store
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CIFAR = forms.pictures(12, seed=1)
 LABELS = np.arange(12) % 10
-FUZZED = int(os.environ.get("FUZZ", "120"))  # mutated files per run; `FUZZ=2000 make test TESTS=tests/test_data_safety.py`
+FUZZED = int(os.environ.get("FUZZ", "120"))  # mutated files per run; `make fuzz` reads 2,000 of FUZZ_SEED
 
 
 def refused(dataset, tmp_path, path, *words):
@@ -394,8 +394,27 @@ def seeds(folder):
             member for part in ("train", "test") for member in forms.imagenet32_members(pictures[:4], LABELS[:4], form, part)]
     yield "webface", "a.zip", forms.write_zip, forms.webface_members(jpegs * 3, [0, 1, 2, 3] * 3, 4)
     yield "webface", "a", forms.write_folder, [("%d/%d.jpg" % (i % 2, i), data) for i, data in enumerate(jpegs * 3)]
-    forms.fer(folder, per_class=1)
-    yield "ferplus", "a", forms.write_folder, [(entry.name, archives.read(entry)) for entry in archives.entries(str(folder))]
+    yield "cinic10", "DS_10283_3192.zip", forms.write_zip, [
+        ("CINIC-10.tar", packed(folder, "a.tar", forms.write_tar, forms.cinic_members(pictures[:6], LABELS[:6])))]
+    yield "imagenet32", "a", forms.write_folder, [
+        ("Imagenet32_%s.zip" % name, packed(folder, "a.zip", forms.write_zip, forms.imagenet32_members(pictures[:4], LABELS[:4], "3", part)))
+        for name, part in (("train", "train"), ("val", "test"))]
+    faces = forms.fer(folder / "fer", per_class=1)
+    members = [(entry.name, archives.read(entry)) for entry in archives.entries(str(folder / "fer"))]
+    yield "ferplus", "a", forms.write_folder, members
+    csv, votes = dict(members)["fer2013.csv"], [(name, data) for name, data in members if name != "fer2013.csv"]
+    yield "ferplus", "a", forms.write_folder, [("icml_face_data.csv", forms.icml(csv.decode()).encode())] + votes
+    yield "ferplus", "a", forms.write_folder, votes + [
+        ("fer2013.tar.gz", packed(folder, "a.tar.gz", forms.write_tar, [("fer2013/fer2013.csv", csv)]))]
+    forms.write_pngs(folder / "png" / "FERPlus", faces)
+    yield "ferplus", "a", forms.write_folder, votes + [
+        (entry.name, archives.read(entry)) for entry in archives.entries(str(folder / "png"))]
+
+
+def packed(folder, name, write, members):
+    """The bytes of an archive."""
+    write(folder / name, members)
+    return (folder / name).read_bytes()
 
 
 def mutated(rng, data):
@@ -422,7 +441,7 @@ def mutated(rng, data):
     return bytes(data)
 
 
-def test_mutated_files_are_built_or_refused_in_one_line(tmp_path):
+def test_mutated_files_are_built_or_refused_in_one_line(tmp_path, capsys):
     rng = random.Random(int(os.environ.get("FUZZ_SEED", "1")))
     os.makedirs(str(tmp_path / "seed"))
     kinds = list(seeds(tmp_path / "seed"))
@@ -460,7 +479,8 @@ def test_mutated_files_are_built_or_refused_in_one_line(tmp_path):
     assert set(os.listdir(ROOT)) == home
     assert sorted(os.listdir(str(tmp_path))) == ["seed"]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 400 << 10  # KB
-    print("%d built, %d refused" % (outcomes[True], outcomes[False]))
+    with capsys.disabled():
+        print("\n%d mutated files: %d built, %d refused in one line" % (FUZZED, outcomes[True], outcomes[False]))
     assert outcomes[False] > FUZZED // 4
 
 
