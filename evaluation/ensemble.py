@@ -95,8 +95,9 @@ def report(result, runs, weights=None):
     accuracies = {t: 100 * metrics.accuracy(s.labels, s.probabilities) for t, s in result.trials.items()}
     n = len(next(iter(result.trials.values())).labels)
     lines = ["%s%s, split %s, n = %d" % ("weighted " if weights else "", result.title, runs.split, n)]
-    lines += ["  (%s) %-30s %9s parameters" % (row.key, row.title, "{:,}".format(row.parameters)) for row in result.members]
-    lines += ["  %-*s %9s parameters" % (33 + len(result.members[0].key), "together", "{:,}".format(result.parameters))]
+    sizes = [("(%s) %s" % (row.key, row.title), row.parameters) for row in result.members] + [("together", result.parameters)]
+    width = max(len(words) for words, _ in sizes)
+    lines += ["  %-*s %10s parameters" % (width, words, "{:,}".format(size)) for words, size in sizes]
     for trial, accuracy in sorted(accuracies.items()):
         chosen = "   weights " + " ".join("%.3f" % w for w in weights[trial]) if weights else ""
         lines.append("  trial %d   %6.2f%%%s" % (trial, accuracy, chosen))
@@ -140,6 +141,10 @@ def main():
             raise errors.Fail("weights are chosen on the validation part: `%s`" % rows.fill(*lacking[0], validation))
         weights = {t: choose_weights([chosen_on[row.key][t] for row in members]) for t in made.trials}
         made = made._replace(trials={t: average([tested[row.key][t] for row in members], weights[t]) for t in weights})
+    if args.weighted:
+        print("beyond the paper: weights of least cross-entropy on the validation part")
+    if runs.split == validation.split and (args.weighted or args.budget):
+        print("warning: chosen on the very images that it is reported on here (the split valid); SPLIT=test is the honest figure")
     print(report(made, runs, weights))
     for trial, s in made.trials.items():
         if args.out:
@@ -156,8 +161,12 @@ def _within(everything, validation, budget):
         raise errors.Fail("no row of at most %.3f million parameters has scores of all its trials (%s) in the split valid"
                           % (budget, ", ".join(map(str, trials))))
     members, accuracy, tried = search(affordable, found, budget * 1e6, trials)
-    print("searched %d ensembles of rows %s within %.3f million parameters on the validation part: %s, %.2f%% there\n" % (
-        tried, ", ".join(row.key for row in affordable), budget, "+".join(row.key for row in members), 100 * accuracy))
+    print("beyond the paper: of %d ensembles of rows %s with at most %g million parameters, %s is best on the validation part, "
+          "%.2f%% there" % (tried, ", ".join(row.key for row in affordable), budget, "+".join(row.key for row in members),
+                            100 * accuracy))
+    short = [row.key for row in everything if found[row.key] and row not in candidates]
+    if short:
+        print("left out, as they lack some of the trials %s there: rows %s" % (", ".join(map(str, trials)), ", ".join(short)))
     return members
 
 

@@ -22,8 +22,10 @@ from paper import facts, ours
 # Over the trials of a result: means of the trials, intervals over images. A stratum is (name, n, accuracy).
 Judgement = namedtuple("Judgement", "n trials accuracy interval mean_class mean_class_interval one_crop per_class ece bins "
                                     "confusion strata")
-# What is known of a part's images beside their scores; either is None where its file is not there.
-Annotations = namedtuple("Annotations", "votes duplicates")  # votes: name -> int 8; duplicates: set of names
+# What is known of a part's images beside their scores; each is None where its file is not there.
+# names: set of the part's image names; votes: name -> int 8; duplicates: set of names.
+Annotations = namedtuple("Annotations", "names votes duplicates")
+NOTHING_KNOWN = Annotations(None, None, None)
 
 
 def judge(result, annotations):
@@ -61,23 +63,22 @@ def _mean_per_class(trials):
 def strata(scores, right, annotations):
     """Accuracies over parts of the images: without duplicates of training images, and by the annotators' agreement.
 
-    `right`: float N as in `interval`. Only what `annotations` knows, and only for scores that carry image names.
+    `right`: float N as in `interval`. Only what `annotations` knows, and only for scores of its images (by their names).
     """
     found = []
+    if annotations.names is None or not annotations.names.issuperset(scores.names):
+        return found
     if annotations.duplicates is not None:
         alone = np.array([name not in annotations.duplicates for name in scores.names])
         found.append(("without duplicates", int(alone.sum()), right[alone].mean()))
     if annotations.votes is not None:
-        agreed = np.array([annotations.votes.get(name, NO_VOTES)[label] for name, label in zip(scores.names, scores.labels)])
+        agreed = np.array([annotations.votes[name][label] for name, label in zip(scores.names, scores.labels)])
         for low, high in ours.AGREEMENT:
             within = (agreed >= low) & (agreed <= high)
             if within.any():
                 words = str(low) if low == high else "%d to %d" % (low, high)
                 found.append(("label with %s of 10 votes" % words, int(within.sum()), right[within].mean()))
     return found
-
-
-NO_VOTES = [-1] * len(facts.EXPRESSIONS)
 
 
 def interval(labels, right, per_class=False):
@@ -99,7 +100,10 @@ def interval(labels, right, per_class=False):
 
 @functools.lru_cache(maxsize=4)
 def _resamples(n):
-    """How often each of n images is in each resample with replacement: float32 resamples x n."""
+    """How often each of n images is in each resample with replacement: float32 resamples x n.
+
+    (scipy.stats.bootstrap would draw anew for each score; and it came with SciPy 1.7, Debian 11 has 1.6.)
+    """
     rng = np.random.RandomState(ours.BOOTSTRAP_SEED)
     drawn = rng.randint(0, n, (ours.BOOTSTRAP_RESAMPLES, n))
     return np.stack([np.bincount(row, minlength=n) for row in drawn]).astype(np.float32)
@@ -136,18 +140,19 @@ def annotations(data, split):
     """The Annotations of a part, from the files that data_prep wrote in the folder `data` (data/ferplus)."""
     votes = duplicates = None
     lines = _read_csv(os.path.join(data, split + ".csv"))
+    names = {line["name"] for line in lines} if lines else None
     if lines and all(expression in lines[0] for expression in facts.EXPRESSIONS):
         votes = {line["name"]: [int(line[expression]) for expression in facts.EXPRESSIONS] for line in lines}
     lines = _read_csv(os.path.join(data, "duplicates.csv"))
     if lines is not None:
         duplicates = {line["name"] for line in lines if line.get("part", split) == split}
-    return Annotations(votes, duplicates)
+    return Annotations(names, votes, duplicates)
 
 
 def _read_csv(path):
     if not os.path.exists(path):
         return None
-    with open(path, newline="") as f:
+    with open(path, newline="", encoding="utf-8") as f:
         return list(csv.DictReader(f))
 
 
@@ -162,6 +167,8 @@ def report(result, judgement):
         share % ("mean class accuracy", 100 * j.mean_class) + between % tuple(100 * x for x in j.mean_class_interval),
         share % ("expected calibration error", 100 * j.ece)]
     lines += [share % (name, 100 * accuracy) + "   n = %d" % n for name, n, accuracy in j.strata]
+    if not j.strata:
+        lines.append("(no figures without duplicates or by agreement: the data set's tables are not there, or of other images)")
     lines += ["", "%-12s %5s %10s %8s %8s" % ("class", "n", "precision", "recall", "F1")]
     lines += ["%-12s %5d %9.1f%% %7.1f%% %7.1f%%" % (c["name"], c["n"], 100 * c["precision"], 100 * c["recall"], 100 * c["f1"])
               for c in j.per_class]

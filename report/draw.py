@@ -1,7 +1,8 @@
-"""The paper's figures from our scores, as PNG and SVG: `make fig2 fig3`.
+"""The paper's figures from our scores, and a reliability diagram, as PNG and SVG: `make fig2 fig3 reliability`.
 
-    python3 -m report.draw fig2 --out results [--rows 8+11]     the confusion matrix of an ensemble (Figure 2)
-    python3 -m report.draw fig3 --out results                   information density (Figure 3)
+    python3 -m report.draw fig2 --out results [--rows 8+11]           the confusion matrix of an ensemble (Figure 2)
+    python3 -m report.draw fig3 --out results                         information density (Figure 3)
+    python3 -m report.draw reliability --out results [--rows 8+11]    accuracy against confidence (beyond the paper)
 """
 import argparse
 import io
@@ -15,7 +16,6 @@ from report import figures, tables
 from report import results as all_results
 
 PNG_DPI = 200
-NOTHING_KNOWN = judging.Annotations(None, None)
 
 
 def confusion(results, result, judgement):
@@ -56,7 +56,7 @@ def density(results):
     for row in results.rows:
         if row.accuracy is not None:
             bars.append(_bar(row.title, row.accuracy, row.parameters, 0))
-    figure = figures.plt.figure(figsize=(8, 1.2 + 0.36 * len(bars)))
+    figure = figures.plt.figure(figsize=(6.4, 1.2 + 0.36 * len(bars)))
     ax = figure.add_subplot(1, 1, 1)
     figures.density_bars(ax, bars)
     ax.set_title("ours: %s; engine: %s" % (all_results.part(results), all_results.engines(results)), loc="left",
@@ -70,10 +70,13 @@ def _bar(name, accuracy, parameters, group):
     return name, tables.density(accuracy, parameters / 1e6), words, group
 
 
-def reliability(judgement):
-    """The reliability diagram of one Judgement, all trials together. A figure."""
-    figure = figures.plt.figure(figsize=(4.2, 4.2))
-    figures.reliability(figure.add_subplot(1, 1, 1), judgement.bins, judgement.ece)
+def reliability(results, result, judgement):
+    """The reliability diagram of one Result, all trials together. A figure."""
+    figure = figures.plt.figure(figsize=(4.2, 4.5))
+    ax = figure.add_subplot(1, 1, 1)
+    figures.reliability(ax, judgement.bins, judgement.ece)
+    ax.set_title("%s\n%s\nengine: %s" % (result.title, all_results.part(results), all_results.engines(results)), loc="left",
+                 fontsize=8, fontweight="normal")
     figure.tight_layout()
     return figure
 
@@ -99,18 +102,19 @@ def figure2_result(results, spec=None):
 
 
 def make(name, results, spec=None):
-    """The figure called "fig2" or "fig3"."""
+    """The figure called "fig2", "fig3" or "reliability"."""
     if name == "fig3":
         return density(results)
     result = figure2_result(results, spec)
-    return confusion(results, result, judging.judge(result, NOTHING_KNOWN))
+    draw = {"fig2": confusion, "reliability": reliability}[name]
+    return draw(results, result, judging.judge(result, judging.NOTHING_KNOWN))
 
 
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m report.draw", description=__doc__.splitlines()[0])
-    parser.add_argument("figure", choices=("fig2", "fig3"))
-    parser.add_argument("--rows", help="fig2: which rows (default: the paper's 8+11, or our best ensemble)")
+    parser.add_argument("figure", choices=("fig2", "fig3", "reliability"))
+    parser.add_argument("--rows", help="fig2, reliability: which rows (default: the paper's 8+11, or our best)")
     parser.add_argument("--out", default="results", help="folder")
     rows.arguments(parser)
     args = parser.parse_args()
@@ -118,7 +122,7 @@ def main():
     for kind in ("png", "svg"):
         with figures.style():
             data = image(make(args.figure, results, args.rows), kind, dpi=PNG_DPI)
-        path = os.path.join(args.out, "%s_%s.%s" % (args.figure, args.split, kind))
+        path = os.path.join(args.out, "_".join(filter(None, (args.figure, args.rows, args.split))) + "." + kind)
         with files.replacing(path) as temporary, open(temporary, "wb") as f:
             f.write(data)
         print("wrote %s" % path)

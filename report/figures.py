@@ -140,12 +140,12 @@ def density_bars(ax, bars):
     ax.barh(places, [d for _, d, _, _ in bars], height=0.66, color=colours)
     widest = max(d for _, d, _, _ in bars)
     for place, (_, d, words, _) in zip(places, bars):
-        for shift, text, font in ((5, "%.1f" % d, {"fontweight": "bold"}), (37, words, {"fontsize": 7.5, "color": _theme.grey})):
+        for shift, text, font in ((5, "%.1f" % d, {"fontweight": "bold"}), (38, words, {"fontsize": 7.5, "color": _theme.grey})):
             ax.annotate(text, (d, place), (shift, 0), textcoords="offset points", va="center", **font)
     ax.set_yticks(places)
     ax.set_yticklabels([name for name, _, _, _ in bars])
     ax.set_ylim(len(bars) - 0.5, -0.5)
-    ax.set_xlim(0, widest * 1.42)
+    ax.set_xlim(0, widest * 1.6)
     ax.set_xlabel("information density: accuracy in percent / parameters in millions")
     _bare(ax)
 

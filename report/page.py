@@ -11,7 +11,6 @@ import datetime
 import functools
 import io
 import os
-import subprocess
 from collections import namedtuple
 
 import jinja2
@@ -34,7 +33,7 @@ Picture = namedtuple("Picture", "light dark words")  # data URIs, and what is to
 Example = namedtuple("Example", "image name label prediction confidence")  # image: data URI of a PNG
 
 
-def context(results, data_folder):
+def context(results, data_folder, commit=""):
     """Everything that page.html names."""
     annotations = judging.annotations(data_folder, results.runs.split)
     tested = [r for r in results.single + results.ensembles if r.trials]
@@ -44,10 +43,11 @@ def context(results, data_folder):
     return dict(
         results=results, part=all_results.part(results), engines=all_results.engines(results),
         epochs=all_results.epochs(results), made=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        commit=_commit(), manifest=_manifest(data_folder), synthetic="synthetic" in results.engines,
+        commit=commit, manifest=_manifest(data_folder), synthetic="synthetic" in results.engines,
         missing=all_results.missing(results), trials=len(facts.TRIALS),
         tables=[make(results) for make in (tables.table2, tables.table3, tables.table4)],
-        judging=judging_table(tested, judged), strata=strata_table(tested, judged), mcnemar=mcnemar_table(results), best=best, best_judged=judged[best.key],
+        judging=judging_table(tested, judged), strata=strata_table(tested, judged), mcnemar=mcnemar_table(results),
+        best=best, best_judged=judged[best.key],
         per_class=per_class_table(judged[best.key]), pictures=pictures(results, best, judged[best.key]),
         worst=worst, right=right, why_not=why_not, curves=training_curves(results), ours=ours, facts=facts)
 
@@ -57,7 +57,7 @@ def pictures(results, best, judgement):
     made = {
         "confusion": (lambda: draw.confusion(results, best, judgement), "Confusion matrix of %s" % best.title),
         "density": (lambda: draw.density(results), "Information density of the literature's methods, the paper's and ours"),
-        "reliability": (lambda: draw.reliability(judgement), "Reliability diagram of %s" % best.title),
+        "reliability": (lambda: draw.reliability(results, best, judgement), "Reliability diagram of %s" % best.title),
     }
     return {name: _picture(make, words) for name, (make, words) in made.items()}
 
@@ -174,15 +174,6 @@ def _png(image):
     return out.getvalue()
 
 
-def _commit():
-    """The checkout's commit, "" outside one."""
-    try:
-        return subprocess.check_output(["git", "-C", HERE, "describe", "--always", "--dirty"], text=True,
-                                       stderr=subprocess.DEVNULL).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
 def _manifest(data_folder):
     """The data's manifest.json as the first figures of its hash, "" where there is none."""
     path = os.path.join(data_folder, "manifest.json")
@@ -203,10 +194,11 @@ def main():
     parser = argparse.ArgumentParser(prog="python3 -m report.page", description=__doc__.splitlines()[0])
     parser.add_argument("--out", help="default: results/report_SPLIT.html")
     parser.add_argument("--data", default=os.path.join("data", "ferplus"), help="folder with the LMDBs, for votes and examples")
+    parser.add_argument("--commit", default="", help="which state of the code this is, to be printed on the page")
     rows.arguments(parser)
     args = parser.parse_args()
     out = args.out or os.path.join("results", "report_%s.html" % args.split)
-    page = render(context(all_results.read(rows.chosen(args)), args.data))
+    page = render(context(all_results.read(rows.chosen(args)), args.data, args.commit))
     with files.replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as f:
         f.write(page)
     print("wrote %s (%.1f MB)" % (out, os.path.getsize(out) / 1e6))

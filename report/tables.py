@@ -149,37 +149,57 @@ def command(row, trials, runs):
 
 
 def averages(entries, name):
-    """Sentences on the entries of a paper's table whose printed average is not the rounded mean of its five trials."""
-    found = []
-    for entry in entries:
-        mean = statistics.mean(entry.trials)
-        if "%.2f" % mean != "%.2f" % entry.average:
-            found.append("%s %d prints %s, its trials give %.3f" % (name, entry[0], entry.average, mean))
-    return "; ".join(found)
+    """Which entries of a paper's table print another average than the mean of their five trials, in words."""
+    means = [(entry, statistics.mean(entry.trials)) for entry in entries]
+    wrong = ["%s %d prints %s, its trials give %.3f" % (name, entry[0], entry.average, mean)
+             for entry, mean in means if "%.2f" % mean != "%.2f" % entry.average]
+    return "; ".join(wrong + ["all others agree"]) if wrong else "all agree"
 
 
-def notes(results, entries, name):
-    """The footnotes that Tables II and III share."""
+def rounded_k(result):
+    """The thousands of parameters that the paper prints for one of its rows or ensembles."""
+    return result.paper.parameters_k if len(result.members) > 1 else facts.PARAMETERS_K[result.paper.depth]
+
+
+def other_densities(some, name):
+    """Which of the paper's averages have another D with the paper's rounded counts than with exact ones, in words."""
+    both = [(r, ["%.1f" % density(r.paper.average, count) for count in (rounded_k(r) / 1e3, r.parameters / 1e6)])
+            for r in some if r.paper]
+    found = ["%s %d %s (%dK), not %s" % (name, r.paper[0], rounded, rounded_k(r), exact)
+             for r, (rounded, exact) in both if rounded != exact]
+    return "; ".join(found) or "none"
+
+
+def notes(results, some, name):
+    """The footnotes that Tables II and III share. `some`: the Results of one of them; `name`: what its lines are called."""
+    theirs = [r for r in some if r.paper]
+    counts = sorted({r.parameters for r in theirs})
     found = []
     if results.runs.split != "test":
         found.append("The paper's figures are of the test part; these are of another part: the differences compare other images.")
-    found.append("95% from/to: bootstrap over images of the mean over the trials that are there. sd: over trials.")
-    wrong = averages(entries, name)
-    found.append("The paper's averages, recomputed from its trials: %s; all others agree." % (wrong or "all agree"))
-    return found
+    return found + [
+        "ours, sd, 95% from/to: mean, standard deviation and bootstrap interval (over images) of the trials that are there.",
+        "The paper's averages, recomputed from its trials: " + averages([r.paper for r in theirs], name) + ".",
+        "D uses exact counts (%s). The paper's rounded ones give its averages another D: %s." % (
+            ", ".join(map("{:,}".format, counts)), other_densities(theirs, name))]
+
+
+def share_of(n):
+    """(how many of the paper's different trial figures are a count out of `n` to two decimals, how many there are)."""
+    figures = {"%.2f" % x for entry in facts.TABLE2 + facts.TABLE3 for x in entry.trials}
+    return len(figures & {"%.2f" % (100 * k / n) for k in range(n + 1)}), len(figures)
 
 
 def notes2(results):
-    exact = [rows.parameters(depth) for depth in facts.DEPTHS]
-    rounded = ["%s: %.1f with %dK, %.1f with %s" % (
-        "row %d" % row.row, density(row.average, facts.PARAMETERS_K[row.depth] / 1e3), facts.PARAMETERS_K[row.depth],
-        density(row.average, rows.parameters(row.depth) / 1e6), "{:,}".format(rows.parameters(row.depth)))
-        for row in (facts.row(5), facts.row(8))]
-    return notes(results, facts.TABLE2, "row") + [
-        "D uses exact counts (%s); the paper's rounded ones give other figures (%s)." % (
-            " and ".join("{:,}".format(e) for e in exact), "; ".join(rounded)),
-        "The paper gives %s images to its validation part and %s to its test part; its own label rule gives them the other way "
-        "round, which is what is used here." % tuple("{:,}".format(facts.FERPLUS_IMAGES[s]) for s in ("test", "valid"))]
+    scratch, transferred = ([facts.row(number).average for number in some] for some in ((1, 7), (4, 10)))
+    valid, test = (facts.FERPLUS_IMAGES[s] for s in ("valid", "test"))
+    return notes(results, results.single, "row") + [
+        "The paper gives {:,} images to its validation part and {:,} to its test part; its own label rule gives them the other way "
+        "round, which is what is used here.".format(test, valid),
+        "Of the paper's {1} different trial figures (Tables II and III) {0} are a count out of {2:,} to two decimals, {3} one out "
+        "of {4:,}: one image fewer seems to have been tested.".format(*share_of(test - 1), test - 1, share_of(test)[0], test),
+        "The paper's text excepts ImageNet32 from the sources that help; in its table that source helps ResNet-20 "
+        "(%.2f, from scratch %.2f), not ResNet-32 (%.2f, %.2f)." % (transferred[0], scratch[0], transferred[1], scratch[1])]
 
 
 def notes3(results):
@@ -188,7 +208,7 @@ def notes3(results):
              for a, b in twins]
     third = [e for e in facts.TABLE3 if round(e.average, 2) != e.average]
     found += ["The paper prints the average of ensemble %d as %s, with a third decimal." % (e.number, e.average) for e in third]
-    return notes(results, facts.TABLE3, "ensemble") + found
+    return notes(results, results.ensembles, "ensemble") + found
 
 
 def notes4(results):
@@ -196,10 +216,12 @@ def notes4(results):
     for method, best in zip(facts.TABLE4[-2:], (paper_best(results.single), paper_best(results.ensembles))):
         found.append("%s: the paper's Table IV prints %gM parameters, its Table %s %dK; exactly they are %s, so that D of the "
                      "printed %.2f%% is %.1f, not %.1f." % (
-                         method.name, method.parameters_m, "II" if len(best.members) == 1 else "III",
-                         best.paper.parameters_k if len(best.members) > 1 else facts.PARAMETERS_K[best.paper.depth],
+                         method.name, method.parameters_m, "II" if len(best.members) == 1 else "III", rounded_k(best),
                          "{:,}".format(best.parameters), method.accuracy, density(method.accuracy, best.parameters / 1e6),
                          density(method.accuracy, method.parameters_m)))
+    vgg, single = facts.TABLE4[0], facts.TABLE4[-2]
+    found.append("The paper's text (IV-A) has its best single network about 1%% below the VGG13 of FER+'s authors; its Table IV "
+                 "prints %s with %.2f, below %.2f." % (vgg.name, vgg.accuracy, single.accuracy))
     if results.runs.split != "test":
         found.append("Ours are not of the test part here; the printed figures are.")
     found.append("Printed figures are as the paper gives them; D is empty without a parameter count, and an upper bound for 300M+. "

@@ -88,13 +88,17 @@ def test_duplicates_and_agreement(runs, tmp_path):
     s = result.trials[1]
     votes = {str(name): [3 + 7 * (i % 2 == 0) if c == label else 0 for c in range(8)]
              for i, (name, label) in enumerate(zip(s.names, s.labels))}
-    judged = judging.judge(result, judging.Annotations(votes, {str(s.names[0])}))
+    known = judging.Annotations(set(votes), votes, {str(s.names[0])})
+    judged = judging.judge(result, known)
     assert [n for _, n, _ in judged.strata] == [N - 1, N // 2, N // 2]
     right = np.mean([t.probabilities.argmax(1) == t.labels for t in result.trials.values()], axis=0)
     assert judged.strata[0][2] == pytest.approx(right[1:].mean())
     assert judged.strata[2][2] == pytest.approx(right[::2].mean()) and "10 of 10" in judged.strata[2][0]
+    strangers = judging.judge(result, known._replace(names={"another.png"}))
+    assert not strangers.strata and "of other images" in judging.report(result, strangers)
+    assert judging.annotations(str(tmp_path), "test") == judging.NOTHING_KNOWN
     (tmp_path / "test.csv").write_text("key,name,label\n00000000,a.png,0\n")
-    assert judging.annotations(str(tmp_path), "test") == judging.Annotations(None, None)
+    assert judging.annotations(str(tmp_path), "test") == judging.Annotations({"a.png"}, None, None)
     assert "accuracy, ten crops" in judging.report(result, judged)
 
 
