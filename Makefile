@@ -145,6 +145,12 @@ METRICS = $(call finetuned,$(DEPTH),$(SRC),$(TRIAL))/metrics_$(SPLIT).json
 eval: $(METRICS) ## test it with ten crops on SPLIT (test or valid) and print the result
 	@$(PYTHON) -m evaluation.show $(METRICS)
 
+# AGAIN=1: test anew although the result is there (scores that were damaged, or of other data).
+ifneq ($(AGAIN),)
+.PHONY: again
+$(METRICS): again
+endif
+
 # ---- demo, tests ----------------------------------------------------------------------------------------------------
 
 DEMO      := demo_work

@@ -58,7 +58,7 @@ def read_images(folder, keys):
     with lmdb.open(folder, readonly=True, lock=False) as env, env.begin() as transaction:
         found = [transaction.get(str(key).encode()) for key in keys]
     if None in found:
-        raise errors.Fail("%s has no image %s: the scores are of another LMDB; make them again with `make eval`"
+        raise errors.Fail("%s has no image %s: the scores are of another LMDB; make them again with `make eval AGAIN=1`"
                           % (folder, keys[found.index(None)]))
     return np.stack([binary.read_datum(value)[0] for value in found])
 

@@ -116,12 +116,23 @@ def require_trials(result, runs):
                           "`%s`" % (result.key, runs.split, row.key, rows.fill(row, 1, runs)))
 
 
+def millions(text):
+    """BUDGET as a number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        raise errors.Fail("BUDGET=%s is no number of million parameters: BUDGET=1.0" % text)
+    return number
+
+
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m evaluation.ensemble", description=__doc__.splitlines()[0])
     parser.add_argument("rows", nargs="?", help="such as 8+11")
     parser.add_argument("--weighted", action="store_true", help="choose the weights on the validation part")
-    parser.add_argument("--budget", type=float, help="search the best ensemble of at most so many million parameters")
+    parser.add_argument("--budget", type=millions, help="search the best ensemble of at most so many million parameters")
     parser.add_argument("--out", help="folder: write trialN/scores_SPLIT.npz of the ensemble there")
     rows.arguments(parser)
     args = parser.parse_args()

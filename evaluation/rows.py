@@ -2,7 +2,7 @@
 
 A row's trials lie in RUNS/resnet20_ferplus_from_cifar10/trial1/scores_test.npz and so on. Other rows come from a file
 of one line each (report/rows.csv) with the columns
-    row         a short name without "+", for ROWS=8+mine
+    row         a short name without "+" and blanks, for ROWS=8+mine
     method      what the tables call it
     parameters  how many, or the path of a deploy prototxt that is counted
     runs        a folder with trial1/scores_test.npz, ... (evaluation/scores.py says what they hold), or empty
@@ -56,7 +56,7 @@ def find(rows, spec):
     unknown = [key for key in keys if key not in by_key]
     if unknown or len(set(keys)) < len(keys):
         raise errors.Fail("ROWS=%s: %s; the rows are %s" % (
-            spec, "no row %s" % unknown[0] if unknown else "a row stands in it twice", ", ".join(by_key)))
+            spec, "no row %s" % (unknown[0] or "without a name") if unknown else "a row stands in it twice", ", ".join(by_key)))
     return [by_key[key] for key in keys]
 
 
@@ -148,21 +148,41 @@ def _added_rows(path):
         lines = csv.DictReader(line for line in f if not line.startswith("#"))
         if lines.fieldnames != COLUMNS:
             raise errors.Fail("%s: its first line must be %s" % (path, ",".join(COLUMNS)))
-        return [_added_row(path, {key: (value or "").strip() for key, value in line.items() if key}) for line in lines]
+        found = [_added_row(path, line) for line in lines]
+    keys = [row.key for row in found]
+    if len(set(keys)) < len(keys):
+        raise errors.Fail("%s: a row stands in it twice: %s" % (path, max(keys, key=keys.count)))
+    return found
 
 
 def _added_row(path, line):
     here = "%s, row %r" % (path, line["row"])
-    if not line["row"] or "+" in line["row"] or line["row"].isdigit():
-        raise errors.Fail("%s: its name must be a short word, without + and not a number alone" % here)
-    if bool(line["runs"]) == bool(line["accuracy"]):
+    if None in line or None in line.values():
+        raise errors.Fail("%s: a line has %d fields (%s), with quotes around a field that holds a comma"
+                          % (here, len(COLUMNS), ",".join(COLUMNS)))
+    key, method, parameters, runs, accuracy = (line[name].strip() for name in COLUMNS)
+    if not key or set(key) & set("+ ") or key.isdigit():
+        raise errors.Fail("%s: its name must be a short word, without + and blanks, and not a number alone" % here)
+    if bool(runs) == bool(accuracy):
         raise errors.Fail("%s: give either runs (a folder with trial1/scores_test.npz) or a published accuracy" % here)
+    return Row(key, method or key, _parameters(here, parameters), None, runs, _percent(here, accuracy) if accuracy else None)
+
+
+def _percent(here, accuracy):
     try:
-        accuracy = float(line["accuracy"]) if line["accuracy"] else None
+        percent = float(accuracy)
     except ValueError:
-        raise errors.Fail("%s: the accuracy %s is no number" % (here, line["accuracy"])) from None
-    count = line["parameters"].replace("_", "")
-    if not count.isdigit() and not os.path.exists(count):
-        raise errors.Fail("%s: parameters must be a number or a deploy prototxt, not %r" % (here, count))
-    exact = int(count) if count.isdigit() else describe.trainable_parameters(text.read(count, m.NetParameter))
-    return Row(line["row"], line["method"] or line["row"], exact, None, line["runs"], accuracy)
+        percent = -1
+    if not 0 <= percent <= 100:
+        raise errors.Fail("%s: the accuracy %s is no number of percent" % (here, accuracy))
+    return percent
+
+
+def _parameters(here, given):
+    """A number of parameters, or how many the net in a deploy prototxt has."""
+    if os.path.isfile(given):
+        return describe.trainable_parameters(text.read(given, m.NetParameter))
+    digits = given.replace("_", "")
+    if not digits.isdigit() or not int(digits):
+        raise errors.Fail("%s: parameters must be a number or a deploy prototxt, not %r" % (here, given))
+    return int(digits)

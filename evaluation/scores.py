@@ -25,7 +25,7 @@ Scores = namedtuple("Scores", "keys names labels probabilities one_crop classes 
 # What NumPy and zipfile raise on damaged bytes.
 DAMAGE = (ValueError, TypeError, SyntaxError, OSError, EOFError, NotImplementedError, RuntimeError, MemoryError, struct.error,
           tokenize.TokenError, zlib.error, zipfile.BadZipFile)
-AGAIN = "make it again with `make eval`"
+AGAIN = "make it again with `make eval AGAIN=1`"
 
 
 def write(path, scores):
@@ -48,7 +48,7 @@ def read(path, split=None):
     found = found._replace(split=str(found.split))
     _check(path, found)
     if split is not None and found.split != split:
-        raise errors.Fail("%s holds scores of the split %s, not %s: make it again with `make eval SPLIT=%s`"
+        raise errors.Fail("%s holds scores of the split %s, not %s: make it again with `make eval AGAIN=1 SPLIT=%s`"
                           % (path, found.split, split, split))
     return found
 
@@ -84,4 +84,4 @@ def check_same_images(paths, members):
         for name in ("split", "classes", "keys", "names", "labels"):
             if not np.array_equal(getattr(first, name), getattr(other, name)):
                 raise errors.Fail("%s and %s were not tested on the same images (their %s differ; n = %d and %d): test both "
-                                  "again with `make eval`" % (paths[0], path, name, len(first.labels), len(other.labels)))
+                                  "again with `make eval AGAIN=1`" % (paths[0], path, name, len(first.labels), len(other.labels)))

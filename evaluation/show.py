@@ -14,7 +14,7 @@ def read(path):
         with open(path) as f:
             return json.load(f)
     except (FileNotFoundError, ValueError):
-        raise errors.Fail("%s is missing or damaged: run `make eval`" % path) from None
+        raise errors.Fail("%s is missing or damaged: run `make eval AGAIN=1`" % path) from None
 
 
 def table(summary):

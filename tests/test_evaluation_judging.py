@@ -151,14 +151,15 @@ def test_a_damaged_byte_is_one_line_or_harmless(runs, tmp_path):
 def test_added_rows(runs, folder, tmp_path):
     path = tmp_path / "rows.csv"
     head = "row,method,parameters,runs,accuracy\n"
-    path.write_text(head + "mine,My network,1_000_000,%s,\nother,Another paper,5000000,,85.5\n"
-                    % os.path.join(folder, "resnet32_ferplus_from_cifar10"))
+    path.write_text(head + "mine,My network,1_000_000,%s,\ncounted,My ResNet-32,%s,nowhere,\nother,Another paper,5000000,,85.5\n" % (
+        os.path.join(folder, "resnet32_ferplus_from_cifar10"), os.path.join("prototxt", "resnet32_ferplus_deploy.prototxt")))
     runs = runs._replace(added=str(path))
     members, found = load(runs, "2+mine")
     assert members[1].parameters == 10 ** 6 and sorted(found["mine"]) == [1, 2]
-    assert rows.table(runs)[-1].accuracy == 85.5
+    assert rows.table(runs)[-1].accuracy == 85.5 and rows.table(runs)[-2].parameters == 474456
     for line, words in (("a+b,x,1,r,", "without +"), ("a,x,1,,", "either runs"), ("a,x,many,r,", "parameters must be"),
-                        ("a,x,1,,good", "no number")):
+                        ("a,x,0,r,", "parameters must be"), ("a,x,1,,good", "no number"), ("a,x,1,,185", "no number"),
+                        ("a,x,1,r,\na,y,1,r,", "twice: a"), ("a,x", "5 fields"), ("a,x, y,1,r,", "5 fields")):
         path.write_text(head + line + "\n")
         with pytest.raises(errors.Fail, match=words):
             rows.table(runs)
