@@ -1,7 +1,8 @@
 """Ten-crop testing against pycaffe's own `caffe.Classifier(...).predict(oversample=True)`, side by side: `make bench`.
 
 The same network, the same images and the same ten crops, in turns within one run; images per second is the median of
-the turns. `caffe.Classifier` is used as its documentation shows it: images of 36x36, RGB, 0 to 1.
+the turns. `caffe.Classifier` is used as its documentation shows it: images of 36x36, RGB, 0 to 1. It fails when a
+prediction differs, or a folded score by more than 1e-4.
 """
 import argparse
 import contextlib
@@ -16,12 +17,13 @@ import errors
 from caffe_files import binary
 from caffe_files import messages as m
 from caffe_files import text
-from evaluation import data
+from evaluation import crops, data
 from evaluation import network as networks
 from netgen import weights
 from paper import facts
 
 AT_ONCE = 25  # images handed to a process together
+TOLERANCE = 1e-4  # of a folded net's scores
 
 
 def classifier(deploy, caffemodel, mean):
@@ -45,6 +47,34 @@ def ours(test):
         return np.concatenate([ten_crop for _, (ten_crop, _) in test(batches)])
 
     return predict
+
+
+def random_weights(net, images, mean):
+    """Random weights whose predictions differ from image to image, so that equal predictions mean something.
+
+    The last layer is centred and scaled: over the centre crops of `images` each class's score has mean 0 and, all in all,
+    standard deviation 1.
+    """
+    model = weights.random(net)
+    network, size = networks.Network(net, model), networks.input_shape(net)[-1]
+    scores = np.log(network.probabilities(crops.ten_crops(images, mean, size)[:, crops.CENTRE]))
+    scores -= scores.mean(axis=1, keepdims=True)
+    scale = (scores - scores.mean(axis=0)).std()
+    last = [layer for layer in model.layer if layer.type == "InnerProduct"][-1]
+    kernel, bias = map(binary.blob_to_array, last.blobs)
+    for blob, values in zip(last.blobs, (kernel / scale, (bias - scores.mean(axis=0)) / scale)):
+        blob.CopyFrom(binary.array_to_blob(values))
+    return model
+
+
+def check(rows):
+    """Fail unless all of `rows` (compare's) predict and score as the first."""
+    _, _, reference = rows[0]
+    for name, _, found in rows[1:]:
+        others = int((found.argmax(axis=1) != reference.argmax(axis=1)).sum())
+        if others or abs(found - reference).max() > TOLERANCE:
+            raise errors.Fail("%s: %d predictions are others than those of %s, scores differ by up to %.1e: run `make doctor`"
+                              % (name, others, rows[0][0], abs(found - reference).max()))
 
 
 def compare(ways, images, turns):
@@ -95,7 +125,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         caffemodel = args.weights or os.path.join(folder, "random.caffemodel")
         if not args.weights:
-            binary.write(caffemodel, weights.random(net))
+            binary.write(caffemodel, random_weights(net, images, mean))
         model = weights.load(caffemodel, net)
         ways = {"caffe.Classifier, oversample=True": classifier(args.deploy, caffemodel, mean)}
         processes = networks.cores()
@@ -107,7 +137,8 @@ def main():
                 tester = networks.tester(net, model, mean, folded, workers)
                 ways[name] = ours(stack.enter_context(tester))
             rows = compare(ways, images, args.turns)
-    print(net.name + ", " + table(rows, images))
+    print("%s, %s, %s" % (net.name, args.weights or "random weights", table(rows, images)))
+    check(rows)
 
 
 if __name__ == "__main__":

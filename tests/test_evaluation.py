@@ -150,3 +150,24 @@ def test_metrics_of_a_small_example():
     assert metrics.confusion(labels, probabilities).tolist() == [[2, 1, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
     second = metrics.per_class(labels, probabilities, "abcd")[1]
     assert second == dict(name="b", n=1, precision=0.5, recall=1.0, f1=pytest.approx(2 / 3))
+
+
+def test_the_bench_notices_other_predictions(tmp_path):
+    pytest.importorskip("caffe")
+    from evaluation import bench, network
+
+    net = resnet.deploy_net(20, "ferplus", 8)
+    coarse = np.random.RandomState(2).randint(0, 256, (12, 3, 9, 9))
+    images, mean = np.kron(coarse, np.ones((4, 4))).astype(np.uint8), np.full((3, 36, 36), 120, np.float32)
+    model = bench.random_weights(net, images, mean)
+    deploy, caffemodel = str(tmp_path / "deploy.prototxt"), str(tmp_path / "net.caffemodel")
+    text.write(deploy, net)
+    binary.write(caffemodel, model)
+    with network.tester(net, model, mean, workers=1) as test:
+        rows = bench.compare({"theirs": bench.classifier(deploy, caffemodel, mean), "ours": bench.ours(test)}, images, 1)
+    bench.check(rows)
+    (_, _, theirs), (name, rate, found) = rows
+    assert len(set(theirs.argmax(axis=1))) > 1  # the same predictions are no chance
+    for wrong, words in ((found[::-1], "predictions are others"), (found + 2e-4, "0 predictions .* differ by up to 2")):
+        with pytest.raises(errors.Fail, match=words):
+            bench.check([rows[0], (name, rate, wrong)])
