@@ -60,3 +60,24 @@ models-check: $(DEPLOY_ENV)/.complete-export | env ## the networks of models/: c
 model: $(DEPLOY_ENV)/.complete-export | env ## models/NAME from the run in MODEL: its files, checked, its model card, the checksums
 	@$(DEPLOY) -m deploy.card $(or $(MODEL),$(error model needs MODEL=runs/.../trial1)) --name $(or $(NAME),$(error model needs NAME=)) \
 	  --root $(MODELS) --data $(DATA) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
+
+# Ready-made packages to compare with, in an environment of their own; where they do not install, bench says so and goes on.
+RIVALS_ENV ?= .venv-rivals
+
+$(RIVALS_ENV)/.complete: deploy/rivals.txt deploy/rivals_need.txt
+	@echo "making $(RIVALS_ENV): ready-made packages to compare with (some minutes, 1.5 GB)" >&2
+	@test -x $(RIVALS_ENV)/bin/python || $(DEPLOY_PYTHON) -m venv $(RIVALS_ENV)
+	@echo '*' > $(RIVALS_ENV)/.gitignore
+	@$(RIVALS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r deploy/rivals_need.txt
+	@$(RIVALS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) --no-deps -r deploy/rivals.txt
+	@touch $@
+
+.PHONY: bench bench-deploy test test-deploy
+bench: bench-deploy
+bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in every runtime, and in ready-made packages (RIVALS=none: without them)
+	@$(if $(filter none,$(RIVALS)),,$(MAKE) $(RIVALS_ENV)/.complete ||) true
+	@$(DEPLOY) -m deploy.bench $(MODEL:%=--model %) --caffe '$(RUN) python3' $(if $(filter none,$(RIVALS)),,--rivals $(RIVALS_ENV)/bin/python) $(BENCH)
+
+test: test-deploy
+test-deploy: $(DEPLOY_ENV)/.complete-export | env ## test export, predict and their kin, beside real Caffe
+	@$(DEPLOY) -m pytest -q tests/test_deploy.py tests/test_deploy_predict.py

@@ -1,0 +1,313 @@
+"""Export, model cards and checks: every file against real Caffe, what it says of itself, and that nothing wrong is kept."""
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs deploy/requirements.txt: make test-deploy")
+onnx = pytest.importorskip("onnx", reason="needs deploy/export.txt: make test-deploy")
+
+import errors
+import evaluation_data
+import files
+from caffe_files import binary, text
+from caffe_files import messages as m
+from deploy import caffe_scores, card, check, export, names, onnx_net, quantize, runtimes
+from evaluation import crops
+from google.protobuf import text_format
+from netgen import weights
+from paper import facts
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+os.environ["THREADS"] = "1"  # tiny networks
+CAFFE = " ".join(os.environ.get("CAFFE_RUN", os.path.join(ROOT, "env", "run")).split() + ["python3"])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run's folder with a random network, data, and its export: (folder, caffemodel, data folder, export's folder, model.json)."""
+    folder = str(tmp_path_factory.mktemp("deploy"))
+    data_folder = os.path.join(folder, "data", "ferplus")
+    for split, count in (("train", 60), ("valid", 30)):
+        evaluation_data.write_part(data_folder, split, count, seed=count)
+    caffemodel = evaluation_data.write_network(folder)[1]
+    out = os.path.join(folder, "out")
+    about = export.export(caffemodel, out, data_folder, caffe=CAFFE)
+    return folder, caffemodel, data_folder, out, about
+
+
+def probabilities(out, file, shown):
+    return runtimes.onnx_runtime(os.path.join(out, file)).probabilities(shown)
+
+
+def test_every_runtime_gives_caffes_scores(made):
+    *_, out, about = made
+    checks = about["checks"]
+    assert checks["reference"] == check.CAFFE and checks["crops"] >= 200
+    assert len(checks["runtimes"]) == 9
+    assert all(value <= 1e-4 for name, value in checks["runtimes"].items() if not name.endswith(names.INT8))
+    scores = probabilities(out, names.FLOAT, check.some_crops(about))
+    assert scores.shape[1] == 8 and np.allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert np.ptp(scores, axis=0).max() > 0.02  # scores that hardly differ would agree whatever the network
+
+
+def test_model_json_tells_no_place_of_this_machine(made):
+    folder, *_, out, _ = made
+    for name in os.listdir(out):
+        with open(os.path.join(out, name), "rb") as f:
+            assert folder.encode() not in f.read(), name
+
+
+def test_folded_files_have_no_batch_norm_and_half_the_layers(made):
+    out = made[3]
+    kinds = [{layer.type for layer in text.read(os.path.join(out, prototxt), m.NetParameter).layer} for prototxt, _ in names.CAFFE]
+    assert {"BatchNorm", "Scale"} <= kinds[0] and not {"BatchNorm", "Scale"} & kinds[1]
+    for prototxt, caffemodel in names.CAFFE:
+        net = text.read(os.path.join(out, prototxt), m.NetParameter)
+        weights.load(os.path.join(out, caffemodel), net)
+
+
+@pytest.mark.parametrize("file", (names.FLOAT, names.BATCH1, names.INT8))
+def test_onnx_files_say_what_they_take_and_give(made, file):
+    out = made[3]
+    session = runtimes.session(os.path.join(out, file))
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["classes"]) == list(facts.EXPRESSIONS)
+    assert json.loads(about["mean"]) == [104, 117, 123] and (about["crop"], about["resize"]) == ("32", "36")
+    assert "BGR" in about["input"] and json.loads(about["accuracy"])["n"] == 30
+    model = onnx.load(os.path.join(out, file))
+    assert model.ir_version == 8 and {o.version for o in model.opset_import if not o.domain} == {13}
+    shape = session.get_inputs()[0].shape
+    assert shape[1:] == [3, 32, 32] and (shape[0] == 1 if file == names.BATCH1 else isinstance(shape[0], str))
+
+
+def test_the_mean_is_subtracted_inside_and_batch_mates_do_not_matter(made):
+    *_, out, about = made
+    shown = check.some_crops(about)
+    one_by_one = runtimes.onnx_runtime(os.path.join(out, names.BATCH1), one_by_one=True).probabilities(shown[:7])
+    assert abs(probabilities(out, names.FLOAT, shown[:7]) - one_by_one).max() < 1e-5
+    centred = onnx_net.build(*_folded(out), np.zeros(3, np.float32), {})
+    session = onnxruntime.InferenceSession(centred.SerializeToString())
+    mean = np.array(about["mean"], np.float32)[:, None, None]
+    assert abs(session.run(None, {"data": shown[:7] - mean})[0] - one_by_one).max() < 1e-5
+    assert abs(session.run(None, {"data": shown[:7]})[0] - one_by_one).max() > 1e-3
+
+
+def _folded(out):
+    prototxt, caffemodel = (os.path.join(out, name) for name in names.CAFFE[1])
+    return text.read(prototxt, m.NetParameter), binary.read(caffemodel, m.NetParameter)
+
+
+def test_int8_is_int8_and_near(made):
+    *_, out, about = made
+    model = onnx.load(os.path.join(out, names.INT8))
+    kinds = [node.op_type for node in model.graph.node]
+    convolutions = kinds.count("Conv")
+    int8 = [i for i in model.graph.initializer if i.data_type == onnx.TensorProto.INT8 and len(i.dims) == 4]
+    assert convolutions == 21 and len(int8) == 21 and "QuantizeLinear" in kinds
+    assert os.path.getsize(os.path.join(out, names.INT8)) < 0.4 * os.path.getsize(os.path.join(out, names.FLOAT))
+    shown = check.some_crops(about)
+    far = abs(probabilities(out, names.INT8, shown) - probabilities(out, names.FLOAT, shown)).max()
+    assert 0 < far < 0.05
+
+
+def test_accuracies_are_counted_on_every_image(made):
+    _, _, data_folder, out, about = made
+    images, labels, mean = evaluation_data.write_part(os.path.join(os.path.dirname(data_folder), "again"), "valid", 30, seed=30)
+    for file in (names.FLOAT, names.INT8):
+        ten = crops.ten_crops(images, 0, 32)
+        each = np.stack([probabilities(out, file, ten[:, i]) for i in range(10)], axis=1)
+        assert about["accuracy"][file] == {"ten_crops": pytest.approx((each.mean(axis=1).argmax(axis=1) == labels).mean(), abs=1e-6),
+                                           "one_crop": pytest.approx((each[:, 4].argmax(axis=1) == labels).mean(), abs=1e-6)}
+
+
+def test_calibration_takes_training_images(made):
+    data_folder = made[2]
+    shown = quantize.calibration_crops(data_folder, 32, images=20)
+    images = evaluation_data.write_part(os.path.join(os.path.dirname(data_folder), "more"), "train", 60, seed=60)[0]
+    assert shown.shape == (20, 3, 32, 32) and (shown[0] == images[0, :, :32, :32]).all() and (shown[4] == images[4, :, 2:34, 2:34]).all()
+
+
+def test_what_does_not_agree_is_not_kept(made, monkeypatch, capsys):
+    _, caffemodel, data_folder, out, _ = made
+    before = files.sha256(os.path.join(out, names.FLOAT))
+    right = onnx_net.build
+    monkeypatch.setattr(onnx_net, "build", lambda net, model, mean, about, **more: right(net, model, mean + 1, about, **more))
+    with pytest.raises(errors.Fail, match="model.*onnx differ by .* nothing was kept"):
+        export.export(caffemodel, out, data_folder, caffe=CAFFE)
+    assert files.sha256(os.path.join(out, names.FLOAT)) == before
+    assert not [name for name in os.listdir(os.path.dirname(out)) if "partial" in name]
+
+
+def test_without_caffe_it_says_so(made, tmp_path, capsys):
+    _, caffemodel, data_folder, _, _ = made
+    with pytest.raises(errors.Fail, match="no scores from Caffe .*make env"):
+        export.export(caffemodel, str(tmp_path / "a"), str(data_folder), caffe="%s -c 'raise SystemExit(3)'" % sys.executable)
+    with pytest.raises(errors.Fail, match="No such file.*make env"):
+        export.export(caffemodel, str(tmp_path / "a"), str(data_folder), caffe="no-such-command python3")
+    assert not os.path.exists(str(tmp_path / "a"))
+    about = export.export(caffemodel, str(tmp_path / "b"), str(data_folder), caffe="")
+    assert about["checks"]["reference"].startswith("OpenCV") and "no Caffe was asked" in capsys.readouterr().out
+
+
+def test_without_images_int8_and_accuracy_are_left_out(made, tmp_path, capsys):
+    _, caffemodel, data_folder, _, _ = made
+    os.makedirs(str(tmp_path / "ferplus"))
+    os.link(os.path.join(data_folder, "mean.binaryproto"), str(tmp_path / "ferplus" / "mean.binaryproto"))
+    about = export.export(caffemodel, str(tmp_path / "out"), str(tmp_path / "ferplus"), caffe="")
+    assert "accuracy" not in about and names.INT8 not in os.listdir(str(tmp_path / "out"))
+    assert "is left out" in capsys.readouterr().out
+    again = export.export(export.find(str(tmp_path / "out")), str(tmp_path / "again"), "nowhere", caffe="")  # the mean comes from model.json
+    assert again["mean"] == about["mean"] and again["classes"] == about["classes"]
+
+
+def test_bad_input_is_one_line(made, tmp_path):
+    folder, caffemodel, data_folder, _, _ = made
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("kept")
+    with pytest.raises(errors.Fail, match="no exported network: choose another OUT"):
+        export.export(caffemodel, str(mine), data_folder, caffe="")
+    assert (mine / "thesis.txt").read_text() == "kept"
+    with pytest.raises(errors.Fail, match="there is no network nothing"):
+        export.find("nothing")
+    (tmp_path / "bad.caffemodel").write_bytes(b"\x07 not a network")
+    with pytest.raises(errors.Fail, match="damaged or no NetParameter"):
+        export.export(str(tmp_path / "bad.caffemodel"), str(tmp_path / "x"), data_folder, caffe="")
+    other = evaluation_data.write_network(tmp_path, classes=5)[1]
+    with pytest.raises(errors.Fail, match="5 classes|fits no deploy net"):
+        export.export(other, str(tmp_path / "x"), data_folder, caffe="")
+    with pytest.raises(errors.Fail, match="there is no .*mean.binaryproto"):
+        export.export(caffemodel, str(tmp_path / "x"), str(tmp_path), caffe="")
+    os.link(caffemodel, str(tmp_path / "final.caffemodel"))
+    (tmp_path / "run.json").write_text(json.dumps({"inputs": {"mean": "0" * 64}}))
+    with pytest.raises(errors.Fail, match="is not the mean that .* was trained with"):
+        export.export(str(tmp_path / "final.caffemodel"), str(tmp_path / "x"), data_folder, caffe="")
+
+
+SMALL = """name: "small"
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 15 dim: 14 } } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 6 kernel_size: 3 pad: 2 stride: 1 group: 3 dilation: 2 } }
+layer { name: "l" type: "ReLU" bottom: "c" top: "c" relu_param { negative_slope: 0.1 } }
+layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layer { name: "h" type: "Pooling" bottom: "p" top: "h" pooling_param { pool: MAX kernel_size: 1 stride: 2 round_mode: FLOOR } }
+layer { name: "z" type: "Power" bottom: "h" top: "z" power_param { scale: 0.5 shift: 0.25 } }
+layer { name: "w" type: "Concat" bottom: "h" bottom: "z" top: "w" }
+layer { name: "e" type: "Eltwise" bottom: "w" bottom: "w" top: "e" }
+layer { name: "r" type: "ReLU" bottom: "e" top: "e" }
+layer { name: "a" type: "Pooling" bottom: "e" top: "a" pooling_param { pool: %s kernel_size: 2 stride: 2 } }
+layer { name: "f" type: "InnerProduct" bottom: "a" top: "f" inner_product_param { num_output: 5 } }
+layer { name: "prob" type: "Softmax" bottom: "f" top: "prob" }
+"""
+
+
+def test_every_operator_is_caffes(tmp_path):
+    """Groups, dilation, leaking ReLU, pooling rounded up and down, Concat, Power: against real Caffe."""
+    net = text_format.Parse(SMALL % "AVE", m.NetParameter())
+    rng, model = np.random.RandomState(3), m.NetParameter()
+    model.CopyFrom(net)
+    blobs = {"c": [(6, 1, 3, 3), (6,)], "f": [(5, 48), (5,)]}
+    for layer in model.layer:
+        layer.blobs.extend(binary.array_to_blob(0.3 * rng.standard_normal(shape) / (30 if layer.name == "c" else 10)) for shape in blobs.get(layer.name, ()))
+    for prototxt, caffemodel in names.CAFFE:
+        text.write(str(tmp_path / prototxt), net)
+        binary.write(str(tmp_path / caffemodel), model)
+    mean = np.array([104, 117, 123], np.float32)
+    shown = rng.randint(0, 256, (4, 3, 15, 14)).astype(np.float32)
+    theirs = caffe_scores.scores(CAFFE, str(tmp_path), shown, mean)["deploy.prototxt"]
+    ours = onnxruntime.InferenceSession(onnx_net.build(net, model, mean, {}).SerializeToString()).run(None, {"data": shown})[0]
+    assert abs(ours - theirs).max() < 1e-5 and np.ptp(theirs, axis=0).max() > 0.01
+
+
+@pytest.mark.parametrize("old, new, said", (
+    ("pool: MAX kernel_size: 3", "pool: AVE kernel_size: 3", "layer p: averages over windows that reach beyond"),
+    ('bottom: "w" bottom: "w" top: "e"', 'bottom: "w" bottom: "w" top: "e" eltwise_param { operation: MAX }', "layer e: only plain sums"),
+    ('"ReLU" bottom: "e"', '"LRN" bottom: "e"', "LRN"),
+    ("scale: 0.5 shift", "power: 2 scale: 0.5 shift", "layer z: only the power 1"),
+))
+def test_layers_without_an_operator_are_refused_by_name(old, new, said):
+    net = text_format.Parse((SMALL % "AVE").replace(old, new), m.NetParameter())
+    with pytest.raises(errors.Fail, match=said):
+        onnx_net.build(net, net, np.zeros(3, np.float32), {})
+
+
+@pytest.fixture(scope="module")
+def shipped(made):
+    """A models/ folder with one network, made from a run like those of training.run: (root, run's folder, data folder)."""
+    folder, caffemodel, data_folder, _, _ = made
+    runs = os.path.join(folder, "runs", "torch")
+    run, before = os.path.join(runs, "resnet20_ferplus_from_cifar10", "trial1"), os.path.join(runs, "resnet20_cifar10")
+    for place in (run, before):
+        os.makedirs(place)
+        os.link(caffemodel, os.path.join(place, "final.caffemodel"))
+    solver = {"type": "Nesterov", "base_lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001, "gamma": 0.1, "stepvalue": [5000, 7500]}
+    session = {"command": ["training/run.py", "--solver", "solvers/x.prototxt"], "git_commit": "0123456789abcdef", "machine": "a machine"}
+    for place, source, weights_ in ((before, "cifar10", None), (run, "ferplus", files.sha256(caffemodel))):
+        command = session["command"] + (["--weights", "elsewhere/resnet20_cifar10/final.caffemodel"] if weights_ else [])
+        with open(os.path.join(place, "run.json"), "w") as f:
+            json.dump({"inputs": {"engine": "torch-bf16", "solver": solver, "weights": weights_, "mean": files.sha256(os.path.join(data_folder, "mean.binaryproto")) if weights_ else "other",
+                                  "train": {"lmdb": "data/%s/train_lmdb" % source, "images": 160000, "sha256": "ab" * 32}},
+                       "sessions": [dict(session, command=command)], "iteration": 10000, "seconds": 7200}, f)
+    per_class = [dict(name=name, n=3, precision=0.5, recall=0.25, f1=1 / 3) for name in facts.EXPRESSIONS]
+    with open(os.path.join(run, "metrics_valid.json"), "w") as f:
+        json.dump({"split": "valid", "n": 30, "accuracy": 0.8123, "one_crop_accuracy": 0.8, "mean_class_accuracy": 0.6, "per_class": per_class,
+                   "classes": list(facts.EXPRESSIONS), "confusion": [], "made_from": {"engine": "torch", "weights_sha256": files.sha256(caffemodel)}}, f)
+    root = os.path.join(folder, "models")
+    card.make(run, "resnet20_cifar10", root, data_folder, "valid", "")
+    return root, run, data_folder
+
+
+def test_a_model_card_tells_how_it_was_made_and_how_good_it_is(shipped):
+    root, _, _ = shipped
+    with open(os.path.join(root, "resnet20_cifar10", "README.md")) as f:
+        text_ = f.read()
+    for said in ("row 2 of the paper's Table II", "81.23%", "82.43%", "82.00%", "PublicTest", "| contempt | 3 | 50.0% | 25.0% | 33.3% |", "**Pretraining**: engine torch-bf16, commit 0123456789ab",
+                 "data/cifar10/train_lmdb", "10,000 iterations", "MIT", "CIFAR-10", "Kaggle", "Not for", "int8 costs", "2.0 hours"):
+        assert said in text_, said
+    with open(os.path.join(root, "README.md")) as f:
+        assert "[resnet20_cifar10](resnet20_cifar10/README.md) | 2 | 280K" in f.read()
+
+
+def test_checksums_cover_every_file_and_name_what_is_wrong(shipped):
+    root, _, _ = shipped
+    assert subprocess.run(["sha256sum", "--quiet", "-c", check.CHECKSUMS], cwd=root).returncode == 0
+    assert check.check_checksums(root) == len(os.listdir(os.path.join(root, "resnet20_cifar10")))
+    path = os.path.join(root, "resnet20_cifar10", "folded.prototxt")
+    with open(path) as f:
+        content = f.read()
+    for wrong, said in ((content + "#\n", "is not the file of SHA256SUMS"), (None, "is missing")):
+        os.remove(path)
+        if wrong:
+            with open(path, "w") as f:
+                f.write(wrong)
+        with pytest.raises(errors.Fail, match="folded.prototxt " + said):
+            check.check_checksums(root)
+    with open(path, "w") as f:
+        f.write(content)
+
+
+def test_models_check_runs_every_network_in_every_runtime(shipped):
+    root, _, _ = shipped
+    ran = subprocess.run([sys.executable, "-m", "deploy.check", root, "--caffe", CAFFE], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert ran.returncode == 0, ran.stdout
+    assert "all 1 networks agree" in ran.stdout and "Caffe, folded.prototxt" in ran.stdout and "model_int8.onnx" in ran.stdout
+    empty = subprocess.run([sys.executable, "-m", "deploy.check", os.path.join(root, "none")], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert empty.returncode == 1 and empty.stdout.count("\n") == 1 and "make model" in empty.stdout
+
+
+def test_a_card_is_not_made_of_other_weights_or_a_bad_name(shipped, tmp_path):
+    root, run, data_folder = shipped
+    with pytest.raises(errors.Fail, match="NAME="):
+        card.make(run, "../evil", root, data_folder, "valid", "")
+    with open(os.path.join(run, "metrics_valid.json")) as f:
+        metrics = json.load(f)
+    metrics["made_from"]["weights_sha256"] = "0" * 64
+    for name in ("final.caffemodel", "run.json"):
+        os.link(os.path.join(run, name), str(tmp_path / name))
+    (tmp_path / "metrics_valid.json").write_text(json.dumps(metrics))
+    with pytest.raises(errors.Fail, match="of other weights: test it again"):
+        card.make(str(tmp_path), "resnet20_other", root, data_folder, "valid", "")
+    assert check.networks(root) == ["resnet20_cifar10"]
