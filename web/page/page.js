@@ -1,0 +1,364 @@
+// The page: pictures in, a square around a face, bars out. The work itself is done in worker.js.
+
+const LARGEST_SIDE = 4096; // pixels; a larger picture is made smaller first
+const CAMERA_PAUSE = 100; // ms at least from one camera frame to the next: ten a second are enough to look at
+const SMALLEST = 16; // pixels of a square's side
+const STEP = 0.02; // of the square's side, for a press of an arrow key
+
+const at = (id) => document.getElementById(id);
+const stage = at("stage"), frame = at("frame"), canvas = at("picture"), video = at("video"), squareBox = at("square"), hole = at("hole");
+const state = {
+  models: [], // from models.json
+  width: 0, height: 0, // of the picture
+  squares: [], chosen: -1, // { x, y, size } in pixels of the picture; which of them is looked at
+  stream: null, // the camera's, while it runs
+  picture: 0, // counts pictures, so that answers for an earlier one are dropped
+};
+
+// ---- the worker ---------------------------------------------------------------------------------------------------
+
+const worker = new Worker("worker.js", { type: "module" });
+const waiting = new Map();
+let asked = 0;
+worker.onmessage = ({ data: { id, result, problem } }) => {
+  const { resolve, reject } = waiting.get(id);
+  waiting.delete(id);
+  if (problem === undefined) resolve(result);
+  else reject(new Error(problem));
+};
+worker.onerror = (event) => say(`This browser could not start the page's worker (${event.message ?? "no reason given"}).`, true);
+
+function ask(operation, rest = {}, transfer = []) {
+  return new Promise((resolve, reject) => {
+    waiting.set(++asked, { resolve, reject });
+    worker.postMessage({ id: asked, operation, ...rest }, transfer);
+  });
+}
+
+// ---- saying things ------------------------------------------------------------------------------------------------
+
+function say(text, problem = false) {
+  if (at("message").textContent !== text) at("message").textContent = text;
+  at("message").classList.toggle("problem", problem);
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)}%`;
+
+function drawBars(classes) {
+  at("bars").replaceChildren(...classes.map((name) => {
+    const row = document.createElement("tr");
+    row.innerHTML = '<th scope="row"></th><td class="track" aria-hidden="true"><div><div></div></div></td><td class="share">–</td>';
+    row.querySelector("th").textContent = name;
+    return row;
+  }));
+}
+
+function showResult({ probabilities, ms, seen }) {
+  const { classes } = model(), top = probabilities.indexOf(Math.max(...probabilities));
+  [...at("bars").rows].forEach((row, i) => {
+    row.querySelector("td.track div div").style.width = percent(probabilities[i]);
+    row.querySelector("td.share").textContent = percent(probabilities[i]);
+    row.classList.toggle("top", i === top);
+  });
+  at("result").classList.remove("waiting");
+  at("answer").setAttribute("aria-live", state.stream ? "off" : "polite"); // ten answers a second are not for reading aloud
+  at("answer").textContent = `${classes[top]}, ${percent(probabilities[top])}`;
+  at("seen").getContext("2d").putImageData(new ImageData(seen, 36, 36), 0, 0);
+  at("timing").textContent = `${ms.toFixed(1)} ms in the network (${model().title}, ${at("crops").value === "ten" ? "ten crops" : "one crop"}).`;
+  at("result").dataset.probabilities = JSON.stringify(probabilities);
+}
+
+function showNoResult(text) {
+  at("result").classList.add("waiting");
+  at("answer").textContent = text;
+  delete at("result").dataset.probabilities;
+}
+
+// ---- the networks -------------------------------------------------------------------------------------------------
+
+const model = () => state.models[at("model").selectedIndex];
+
+async function loadModels() {
+  state.models = await (await fetch("models.json")).json();
+  at("model").replaceChildren(...state.models.map(({ title, bytes }) => new Option(`${title} (${(bytes / 1e6).toFixed(1)} MB)`)));
+  await useModel();
+}
+
+async function useModel() {
+  const { url, classes, about } = model();
+  at("about").textContent = about;
+  drawBars(classes);
+  showNoResult("Loading the network …");
+  await ask("use", { url, classes: classes.length });
+  if (state.chosen < 0) showNoResult("No face yet.");
+  await score();
+}
+
+// ---- a picture ----------------------------------------------------------------------------------------------------
+
+/** Show a picture file (a Blob), look for faces, and judge the largest. */
+async function openFile(blob, name) {
+  const number = ++state.picture;
+  let bitmap;
+  try {
+    bitmap = await decode(blob);
+    if (number !== state.picture) return; // another was opened meanwhile
+  } catch {
+    return say(`${name} is no picture that this browser can read (JPEG, PNG, WebP and GIF are).`, true);
+  }
+  await show(bitmap, bitmap.shrunk ? `${name} is very large: shown at ${bitmap.width} × ${bitmap.height} pixels.` : "");
+}
+
+/** An ImageBitmap, turned as the file says, its numbers as they are in the file (no colour profile), at most LARGEST_SIDE a side. */
+async function decode(blob) {
+  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
+  const scale = LARGEST_SIDE / Math.max(bitmap.width, bitmap.height);
+  if (scale >= 1) return bitmap;
+  const [resizeWidth, resizeHeight] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const smaller = await createImageBitmap(bitmap, { resizeWidth, resizeHeight, resizeQuality: "high" });
+  bitmap.close();
+  return Object.assign(smaller, { shrunk: true });
+}
+
+/** Make `bitmap` the picture: draw it, look for faces, judge one. `note` is said beside what was found. */
+async function show(bitmap, note) {
+  stopCamera();
+  const number = ++state.picture;
+  Object.assign(state, { width: bitmap.width, height: bitmap.height, squares: [], chosen: -1 });
+  canvas.width = bitmap.width;
+  canvas.height = bitmap.height;
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  setView("picture");
+  drawSquares();
+  showNoResult("Looking for a face …");
+  say(note);
+  await ask("open", { bitmap }, [bitmap]);
+  const faces = await ask("find");
+  if (number !== state.picture) return;
+  say([note, found(faces.length)].join(" ").trim());
+  state.squares = faces.length ? faces : [middle()];
+  state.chosen = 0;
+  drawSquares();
+  await score();
+}
+
+function found(count) {
+  if (!count) return "No face found by itself: drag the square onto one.";
+  return count === 1 ? "Found one face." : `Found ${count} faces: the largest is chosen; pick another by clicking its square.`;
+}
+
+function middle() {
+  const size = Math.max(1, Math.round(0.7 * Math.min(state.width, state.height)));
+  return { x: Math.round((state.width - size) / 2), y: Math.round((state.height - size) / 2), size };
+}
+
+/** What the stage holds: "empty", "picture" or "camera". */
+function setView(view) {
+  stage.classList.toggle("empty", view === "empty");
+  at("invitation").hidden = view !== "empty";
+  frame.hidden = view === "empty";
+  canvas.hidden = view === "camera";
+  video.hidden = view !== "camera";
+  frame.classList.toggle("mirrored", view === "camera");
+  at("square-help").hidden = view !== "picture";
+  squareBox.classList.toggle("fixed", view === "camera");
+  squareBox.tabIndex = view === "camera" ? -1 : 0;
+  at("camera").textContent = view === "camera" ? "Freeze this picture" : "Use the camera";
+}
+
+let scoring = false, again = false;
+/** Judge the chosen square; what changes meanwhile (a drag, another network) is judged after it. */
+async function score() {
+  if (state.chosen < 0 || state.stream) return;
+  again = true;
+  if (scoring) return;
+  scoring = true;
+  try {
+    while (again && state.chosen >= 0 && !state.stream) {
+      again = false;
+      const number = state.picture, used = model();
+      const result = await ask("score", { square: state.squares[state.chosen], ten: at("crops").value === "ten" });
+      if (number === state.picture && used === model() && !state.stream) showResult(result);
+    }
+  } finally {
+    scoring = false;
+  }
+}
+
+// ---- the square ---------------------------------------------------------------------------------------------------
+
+/** Lay elements over a square of the picture. */
+function put({ x, y, size }, ...boxes) {
+  for (const { style } of boxes) {
+    style.left = `${(100 * x) / state.width}%`;
+    style.top = `${(100 * y) / state.height}%`;
+    style.width = `${(100 * size) / state.width}%`;
+    style.height = `${(100 * size) / state.height}%`;
+  }
+}
+
+function putChosen() {
+  const square = state.squares[state.chosen];
+  squareBox.hidden = hole.hidden = !square;
+  if (!square) return;
+  put(square, squareBox, hole);
+  squareBox.dataset.square = JSON.stringify(square);
+}
+
+function drawSquares() {
+  putChosen();
+  at("others").replaceChildren(...state.squares.flatMap((square, i) => {
+    if (i === state.chosen) return [];
+    const box = document.createElement("button");
+    box.className = "other";
+    box.setAttribute("aria-label", `face ${i + 1} of ${state.squares.length}: choose it`);
+    box.onclick = () => { state.chosen = i; drawSquares(); squareBox.focus(); score(); };
+    put(square, box);
+    return [box];
+  }));
+}
+
+/** Set the chosen square to whole pixels, at least half of it over the picture each way, and judge it. */
+function moveSquare(x, y, size) {
+  size = Math.round(Math.min(Math.max(size, SMALLEST), Math.max(state.width, state.height, SMALLEST)));
+  const place = (start, side) => Math.round(Math.min(Math.max(start, -size / 2), side - size / 2));
+  state.squares[state.chosen] = { x: place(x, state.width), y: place(y, state.height), size };
+  putChosen();
+  score();
+}
+
+squareBox.addEventListener("pointerdown", (down) => {
+  const corner = down.target.dataset.corner, from = { ...state.squares[state.chosen] };
+  const scale = state.width / frame.getBoundingClientRect().width;
+  squareBox.setPointerCapture(down.pointerId);
+  const move = (event) => {
+    const dx = (event.clientX - down.clientX) * scale, dy = (event.clientY - down.clientY) * scale;
+    if (!corner) return moveSquare(from.x + dx, from.y + dy, from.size);
+    const south = corner[0] === "s", east = corner[1] === "e"; // the opposite corner stays where it is
+    const size = Math.max(from.size + Math.max(east ? dx : -dx, south ? dy : -dy), SMALLEST);
+    moveSquare(east ? from.x : from.x + from.size - size, south ? from.y : from.y + from.size - size, size);
+  };
+  const end = () => squareBox.removeEventListener("pointermove", move);
+  squareBox.addEventListener("pointermove", move);
+  squareBox.addEventListener("pointerup", end, { once: true });
+  squareBox.addEventListener("pointercancel", end, { once: true });
+});
+
+squareBox.addEventListener("keydown", (event) => {
+  const { x, y, size } = state.squares[state.chosen], step = Math.max(1, STEP * size);
+  const moves = {
+    ArrowLeft: [-step, 0, 0], ArrowRight: [step, 0, 0], ArrowUp: [0, -step, 0], ArrowDown: [0, step, 0],
+    "+": [-step, -step, 2 * step], "=": [-step, -step, 2 * step], "-": [step, step, -2 * step],
+  };
+  if (!(event.key in moves) || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  const [dx, dy, grown] = moves[event.key];
+  moveSquare(x + dx, y + dy, size + grown);
+});
+
+// ---- the camera ---------------------------------------------------------------------------------------------------
+
+const CAMERA_PROBLEMS = {
+  NotAllowedError: "The browser was not allowed to use the camera: allow it for this page, or choose a picture.",
+  NotFoundError: "No camera was found: choose a picture instead.",
+  NotReadableError: "The camera is in use by another program.",
+};
+
+async function startCamera() {
+  if (!navigator.mediaDevices) return say("This browser gives a camera only to pages on 127.0.0.1 or localhost.", true);
+  say("Waiting for the camera …");
+  at("camera").disabled = true;
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 1280 } } });
+    video.srcObject = stream;
+    await video.play();
+  } catch (reason) {
+    stream?.getTracks().forEach((track) => track.stop());
+    return say(CAMERA_PROBLEMS[reason.name] ?? `The camera did not start (${reason.message}).`, true);
+  } finally {
+    at("camera").disabled = false;
+  }
+  state.stream = stream;
+  stream.getVideoTracks()[0].onended = () => {
+    stopCamera();
+    setView("empty");
+    showNoResult("No face yet.");
+    say("The camera was switched off.", true);
+  };
+  Object.assign(state, { squares: [], chosen: -1, picture: state.picture + 1 });
+  setView("camera");
+  drawSquares();
+  watch(stream).catch(trouble);
+}
+
+/** Judge the largest face of frame after frame until the camera stops. */
+async function watch(stream) {
+  let before = 0;
+  while (state.stream === stream) {
+    await new Promise((next) => setTimeout(next, Math.max(0, before + CAMERA_PAUSE - performance.now())));
+    await new Promise(requestAnimationFrame); // none while the page is out of sight
+    before = performance.now();
+    if (state.stream !== stream) return;
+    const bitmap = await createImageBitmap(video);
+    Object.assign(state, { width: bitmap.width, height: bitmap.height });
+    await ask("open", { bitmap }, [bitmap]);
+    const faces = await ask("find");
+    const result = faces.length && await ask("score", { square: faces[0], ten: at("crops").value === "ten" });
+    if (state.stream !== stream) return;
+    Object.assign(state, { squares: faces.slice(0, 1), chosen: faces.length ? 0 : -1 });
+    drawSquares();
+    say(faces.length ? "The camera runs; the largest face is judged." : "No face in view.");
+    if (result) showResult(result);
+    else showNoResult("No face in view.");
+  }
+}
+
+function stopCamera() {
+  state.stream?.getTracks().forEach((track) => track.stop());
+  state.stream = null;
+  video.srcObject = null;
+}
+
+/** Keep the camera's last frame as a picture whose square can be moved. */
+async function keepFrame() {
+  await show(await createImageBitmap(video), "");
+}
+
+// ---- buttons, drops, pastes ---------------------------------------------------------------------------------------
+
+/** Say what went wrong inside: a network that does not load, a worker that gave up. */
+const trouble = (reason) => say(`Something went wrong: ${reason.message}`, true);
+const safely = (action) => (...args) => Promise.resolve(action(...args)).catch(trouble);
+
+at("choose").onclick = () => at("file").click();
+at("file").onchange = safely(async ({ target }) => {
+  const [file] = target.files;
+  target.value = ""; // so that the same file can be chosen again
+  if (file) await openFile(file, file.name);
+});
+at("camera").onclick = safely(() => (state.stream ? keepFrame() : startCamera()));
+at("example").onclick = safely(async () => openFile(await (await fetch("example.png")).blob(), "The example"));
+at("model").onchange = safely(useModel);
+at("crops").onchange = safely(score);
+
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  stage.classList.add("over");
+});
+document.addEventListener("dragleave", (event) => event.relatedTarget ?? stage.classList.remove("over"));
+document.addEventListener("drop", safely(async (event) => {
+  event.preventDefault();
+  stage.classList.remove("over");
+  await take(event.dataTransfer);
+}));
+document.addEventListener("paste", safely((event) => take(event.clipboardData)));
+
+/** The first file that was dropped or pasted. */
+async function take(data) {
+  const [file] = data?.files ?? [];
+  if (file) await openFile(file, file.name || "what was pasted");
+  else say("That held no picture file. Save the picture first, then drop or choose the file.", true);
+}
+
+safely(loadModels)();
