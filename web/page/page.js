@@ -96,8 +96,8 @@ async function useModel() {
 
 // ---- a picture ----------------------------------------------------------------------------------------------------
 
-/** Show a picture file (a Blob), look for faces, and judge the largest. */
-async function openFile(blob, name) {
+/** Show a picture file (a Blob), look for faces, and judge the largest. `note` is said beside what was found. */
+async function openFile(blob, name, note = "") {
   const number = ++state.picture;
   let bitmap;
   try {
@@ -106,7 +106,7 @@ async function openFile(blob, name) {
   } catch {
     return say(`${name} is no picture that this browser can read (JPEG, PNG, WebP and GIF are).`, true);
   }
-  await show(bitmap, bitmap.shrunk ? `${name} is very large: shown at ${bitmap.width} × ${bitmap.height} pixels.` : "");
+  await show(bitmap, bitmap.shrunk ? `${name} is very large: shown at ${bitmap.width} × ${bitmap.height} pixels.` : note);
 }
 
 /** An ImageBitmap, turned as the file says, its numbers as they are in the file (no colour profile), at most LARGEST_SIDE a side. */
@@ -338,7 +338,8 @@ at("file").onchange = safely(async ({ target }) => {
   if (file) await openFile(file, file.name);
 });
 at("camera").onclick = safely(() => (state.stream ? keepFrame() : startCamera()));
-at("example").onclick = safely(async () => openFile(await (await fetch("example.png")).blob(), "The example"));
+at("example").onclick = safely(async () => openFile(
+  await (await fetch("example.png")).blob(), "The example", "Drawings, which the networks never saw: a trial of the page, not of them."));
 at("model").onchange = safely(useModel);
 at("crops").onchange = safely(score);
 
