@@ -1,11 +1,15 @@
 # Tables, figures, ensembles and the page, from the scores that are there: nothing here trains. Included by the Makefile.
-# ROWS: 8+11 (rows of Table II, or of report/rows.csv). ENGINE=torch: the runs of the torch engine. RESULTS: where to.
+# ROWS: 8+11 (rows of Table II, or of report/rows.csv). FORMAT=csv: tables as CSV on the terminal. ENGINE=torch: the runs of
+# the torch engine. RESULTS: where to.
 
-RESULTS ?= $(W)results
-ROWS    ?=
-AGAINST ?=
-BUDGET  ?=
+RESULTS  ?= $(W)results
+ROWS     ?=
+AGAINST  ?=
+BUDGET   ?=
 WEIGHTED ?=
+FORMAT   ?= text
+
+$(call known,FORMAT,$(FORMAT),text csv)
 
 REPORT_FROM = --runs $(RUNS) --split $(SPLIT) $(PRETRAIN_EPOCHS:%=--pretrain-epochs %) $(FINETUNE_EPOCHS:%=--finetune-epochs %)
 
@@ -15,8 +19,7 @@ table2: ## Table II, single networks: the paper's figures and ours
 table3: ## Table III, ensembles
 table4: ## Table IV, the literature's methods
 table2 table3 table4: | env
-	@$(PYTHON) -m report.tables $@ $(REPORT_FROM) --csv $(RESULTS)/$@_$(SPLIT).csv
-	@echo; echo "as CSV: $(RESULTS)/$@_$(SPLIT).csv"
+	@$(PYTHON) -m report.tables $@ $(REPORT_FROM) --format $(FORMAT) --csv $(RESULTS)/$@_$(SPLIT).csv
 
 fig2: ## Figure 2, the confusion matrix of ROWS, as PNG and SVG
 fig3: ## Figure 3, information density

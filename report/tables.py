@@ -245,6 +245,8 @@ def main():
     if args.csv:
         with files.replacing(args.csv) as temporary, open(temporary, "w", encoding="utf-8") as f:
             f.write(to_csv(table))
+        if args.format == "text":
+            print("\nas CSV: %s" % args.csv)
 
 
 if __name__ == "__main__":

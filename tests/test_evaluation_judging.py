@@ -57,6 +57,26 @@ def test_the_search_keeps_to_its_budget(runs):
     assert accuracy >= max(each)
 
 
+@pytest.mark.parametrize("asked", [["2+8", "--weighted"], ["--budget", "0.8"]])
+@pytest.mark.parametrize("split", ["test", "valid"])
+def test_what_goes_beyond_the_paper_says_so(folder, monkeypatch, capsys, asked, split):
+    monkeypatch.setattr("sys.argv", ["ensemble", "--runs", folder, "--split", split] + asked)
+    with pytest.raises(SystemExit) as end:
+        ensemble.main()
+    printed = capsys.readouterr().out
+    assert not end.value.code and printed.startswith("beyond the paper") and "on the validation part" in printed
+    assert ("warning: chosen on the very images" in printed) == (split == "valid")
+    assert "split %s, n = %d" % (split, N) in printed
+
+
+@pytest.mark.parametrize("budget", ["lots", "0", "-1", "nan"])
+def test_a_budget_that_is_none_is_one_line(folder, monkeypatch, capsys, budget):
+    monkeypatch.setattr("sys.argv", ["ensemble", "--runs", folder, "--budget=" + budget])
+    with pytest.raises(SystemExit):
+        ensemble.main()
+    assert capsys.readouterr().err == "error: BUDGET=%s is no number of million parameters: BUDGET=1.0\n" % budget
+
+
 def test_interval_agrees_with_the_binomial_distribution():
     right = np.arange(1000) < 840
     low, high = judging.interval(np.zeros(1000, int), right.astype(float))
