@@ -280,7 +280,7 @@ def test_the_square_can_be_moved_by_mouse_and_keys(visit, packed):
     settled(visit, expected(packed, "net20", photo(), by_keys))
     for _ in range(80):
         page.keyboard.press("ArrowUp")
-    assert visit.square()[1] == round(-visit.square()[2] / 2)  # it does not leave the picture
+    assert visit.square()[1] == round(-visit.square()[2] / 4)  # it does not leave the picture
     settled(visit, expected(packed, "net20", photo(), visit.square()))
 
 
@@ -306,9 +306,15 @@ def test_what_is_no_picture_and_a_picture_without_a_face_are_said(visit, packed)
     visit.says("notes.txt is no picture that this browser can read")
     wall = packed / "wall.png"
     cv2.imwrite(str(wall), np.full((100, 200, 3), 128, np.uint8))
-    visit.open(str(wall))
+    visit.page.set_input_files("#file", str(wall))
     visit.says("No face found by itself: drag the square onto one.")
     assert visit.square() == (65, 15, 70)
+    visit.page.select_option("#crops", "one")
+    sync_api.expect(visit.page.locator("#answer")).to_have_text("No face yet.")
+    assert visit.page.locator(SCORES).count() == 0  # nobody has said that there is a face
+    visit.page.focus("#square")
+    visit.page.keyboard.press("ArrowRight")
+    settled(visit, expected(packed, "net20", cv2.imread(str(wall)), visit.square(), ten=False))
     visit.page.set_input_files("#file", str(notes))  # the picture before it stays
     visit.says("notes.txt is no picture")
     assert visit.page.locator("#square").is_visible()

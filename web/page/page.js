@@ -11,6 +11,7 @@ const state = {
   models: [], // from models.json
   width: 0, height: 0, // of the picture
   squares: [], chosen: -1, // { x, y, size } in pixels of the picture; which of them is looked at
+  placed: false, // whether the chosen one lies on a face, as the detector or the visitor says: only then is it judged
   stream: null, // the camera's, while it runs
   picture: 0, // counts pictures, so that answers for an earlier one are dropped
 };
@@ -90,7 +91,7 @@ async function useModel() {
   drawBars(classes);
   showNoResult("Loading the network …");
   await ask("use", { url, classes: classes.length });
-  if (state.chosen < 0) showNoResult("No face yet.");
+  if (!state.placed) showNoResult("No face yet.");
   await score();
 }
 
@@ -124,7 +125,7 @@ async function decode(blob) {
 async function show(bitmap, note) {
   stopCamera();
   const number = ++state.picture;
-  Object.assign(state, { width: bitmap.width, height: bitmap.height, squares: [], chosen: -1 });
+  Object.assign(state, { width: bitmap.width, height: bitmap.height, squares: [], chosen: -1, placed: false });
   canvas.width = bitmap.width;
   canvas.height = bitmap.height;
   canvas.getContext("2d").drawImage(bitmap, 0, 0);
@@ -136,9 +137,9 @@ async function show(bitmap, note) {
   const faces = await ask("find");
   if (number !== state.picture) return;
   say([note, found(faces.length)].join(" ").trim());
-  state.squares = faces.length ? faces : [middle()];
-  state.chosen = 0;
+  Object.assign(state, { squares: faces.length ? faces : [middle()], chosen: 0, placed: faces.length > 0 });
   drawSquares();
+  if (!state.placed) showNoResult("No face yet.");
   await score();
 }
 
@@ -169,12 +170,12 @@ function setView(view) {
 let scoring = false, again = false;
 /** Judge the chosen square; what changes meanwhile (a drag, another network) is judged after it. */
 async function score() {
-  if (state.chosen < 0 || state.stream) return;
+  if (!state.placed || state.stream) return;
   again = true;
   if (scoring) return;
   scoring = true;
   try {
-    while (again && state.chosen >= 0 && !state.stream) {
+    while (again && state.placed && !state.stream) {
       again = false;
       const number = state.picture, used = model();
       const result = await ask("score", { square: state.squares[state.chosen], ten: at("crops").value === "ten" });
@@ -218,11 +219,12 @@ function drawSquares() {
   }));
 }
 
-/** Set the chosen square to whole pixels, at least half of it over the picture each way, and judge it. */
+/** Set the chosen square to whole pixels, at least three quarters of it over the picture each way, and judge it. */
 function moveSquare(x, y, size) {
   size = Math.round(Math.min(Math.max(size, SMALLEST), Math.max(state.width, state.height, SMALLEST)));
-  const place = (start, side) => Math.round(Math.min(Math.max(start, -size / 2), side - size / 2));
+  const place = (start, side) => Math.round(Math.min(Math.max(start, -size / 4), side - 0.75 * size));
   state.squares[state.chosen] = { x: place(x, state.width), y: place(y, state.height), size };
+  state.placed = true;
   putChosen();
   score();
 }
@@ -286,7 +288,7 @@ async function startCamera() {
     showNoResult("No face yet.");
     say("The camera was switched off.", true);
   };
-  Object.assign(state, { squares: [], chosen: -1, picture: state.picture + 1 });
+  Object.assign(state, { squares: [], chosen: -1, placed: false, picture: state.picture + 1 });
   setView("camera");
   drawSquares();
   watch(stream).catch(trouble);
