@@ -36,7 +36,7 @@ POLL = 0.1  # seconds between two looks at the memory
 def add_arguments(parser):
     parser.add_argument("--downloads", default="downloads", help="CIFAR-10's archive and FER+ are read there, else drawn")
     parser.add_argument("--work", default=".", help="folder for temporary files (default: here)")
-    parser.add_argument("--files", type=int, default=60000, help="PNG files (default: %(default)s)")
+    parser.add_argument("--files", type=int, default=90000, help="PNG files, as many as CINIC-10 trains on (default: %(default)s)")
     parser.add_argument("--images", type=int, default=1000000, help="images of the large set (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="turns of each pair; the median counts (default: %(default)s)")
     parser.add_argument("--only", choices=sorted(TASKS), action="append", help="one of the four (may be repeated)")

@@ -65,7 +65,7 @@ def _check_options(folder, options):
     """Fail unless the set in `folder` was built with these options."""
     manifest = built.manifest(folder)
     for name, value in options.items():
-        there = manifest.get("options", {}).get(name)
+        there = manifest.get("options", options).get(name)
         if there != value:
             raise errors.Fail("%s was built with %s %s, not %s: remove it, or build beside it with another WORK"
                               % (folder, name.replace("_", "-"), there, value))

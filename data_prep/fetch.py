@@ -37,20 +37,20 @@ def imagenet32(given, downloads, unofficial=False):
 def ferplus(given, downloads, unofficial=False):
     """(Found of FER2013's pixels, Founds of the three label.csv, Found of fer2013new.csv or None with a folder of PNGs)."""
     places = _ferplus_places(given) + _ferplus_places(downloads)
-    votes = [located([file], places, unofficial) or _fetched([file], os.path.join(downloads, "FERPlus"), "ferplus")
-             for file in official.VOTES]
-    folders = [place for place in places if is_png_folder(place)]
-    if folders:
-        return as_it_is(folders[0]), votes, None
-    if given and os.path.isfile(given) and os.path.basename(given) not in [file.name for file in official.FER2013]:
+    folder = next(filter(is_png_folder, places), None)
+    if folder:
+        pixels = as_it_is(folder)
+    elif given and os.path.isfile(given) and os.path.basename(given) not in [file.name for file in official.FER2013]:
         pixels = as_it_is(given)
     else:
         pixels = located(official.FER2013, places, unofficial)
     if not pixels:
         raise errors.Fail(_by_hand("fer2013", official.FER2013[:2], downloads))
-    names = located([official.NAMES], places, unofficial) or _fetched([official.NAMES], os.path.join(downloads, "FERPlus"),
-                                                                      "ferplus")
-    return pixels, votes, names
+
+    def own(file):
+        return located([file], places, unofficial) or _fetched([file], os.path.join(downloads, "FERPlus"), "ferplus")
+
+    return pixels, [own(file) for file in official.VOTES], None if folder else own(official.NAMES)
 
 
 def is_png_folder(path):

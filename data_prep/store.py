@@ -159,10 +159,8 @@ def write_lmdb(path, blocks, labels, map_size):
         with lmdb.open(path, map_size=map_size, sync=False) as env:
             for numbers, block in blocks:
                 keys = [KEY % i for i in range(place, place + len(numbers))]
-                datums = [image.tobytes().join(_frame(image.shape, label))
-                          for image, label in zip(block, labels[numbers].tolist())]
                 with env.begin(write=True) as transaction, transaction.cursor() as cursor:
-                    cursor.putmulti(list(zip(map(str.encode, keys), datums)), append=True)
+                    cursor.putmulti(list(zip(map(str.encode, keys), _datums(block, labels[numbers].tolist()))), append=True)
                 place += len(numbers)
                 yield numbers, keys
             env.sync(True)
@@ -194,6 +192,19 @@ def check_labels(labels, classes, where):
     if low < 0 or high >= classes:
         raise errors.Fail("%s has label %d; its %d classes are 0 to %d"
                           % (where, high if high >= classes else low, classes, classes - 1))
+
+
+def _datums(images, labels):
+    """The Datums of uint8 N x 3 x S x S as N views of one array: copied in one go, where one by one would take longer than LMDB."""
+    count, size = len(images), images[0].size
+    start, tails = _frame(images[0].shape, labels[0])[0], [_frame(images[0].shape, label)[1] for label in labels]
+    longest = max(map(len, tails))
+    rows = np.empty((count, len(start) + size + longest), np.uint8)
+    rows[:, :len(start)] = np.frombuffer(start, np.uint8)
+    rows[:, len(start):len(start) + size] = images.reshape(count, size)
+    rows[:, len(start) + size:] = np.frombuffer(b"".join(tail.ljust(longest) for tail in tails), np.uint8).reshape(count, longest)
+    view, width = memoryview(rows.reshape(-1)), rows.shape[1]
+    return [view[i * width:(i + 1) * width - longest + len(tail)] for i, tail in enumerate(tails)]
 
 
 @functools.lru_cache(maxsize=None)
