@@ -69,10 +69,11 @@ prototxt: ## write prototxt/ and solvers/ again from paper/ and netgen/
 
 # Another WORK has nets and solvers of its own, whose paths begin with it (the demo writes other ones there first).
 ifneq ($(W),)
+write_nets = @test -e $@ || $(PYTHON) -m netgen --root $(W:/=)
 $(W)solvers/%.prototxt: | env
-	@$(PYTHON) -m netgen --root $(W:/=)
+	$(write_nets)
 $(W)prototxt/%.prototxt: | env
-	@$(PYTHON) -m netgen --root $(W:/=)
+	$(write_nets)
 endif
 
 describe: ## print what the networks cost: parameters, multiply-accumulates, blobs
@@ -105,7 +106,8 @@ finetuned  = $(RUNS)/resnet$(1)_ferplus_from_$(2)$(if $(filter-out none,$(2)),$(
 engine = --engine $(ENGINE)$(addprefix -,$(filter-out fp32,$(PRECISION)))
 # (solver, out, options): one run, and its curves.
 define train
-@$(LAUNCH) $(PYTHON) -m training.run --solver $(1) --out $(2) $(engine) $(GPU:%=--gpu %) $(STOP_AFTER:%=--stop-after %) $(3)
+@$(LAUNCH) $(PYTHON) -m training.run --solver $(1) --out $(2) $(engine) $(GPU:%=--gpu %) $(STOP_AFTER:%=--stop-after %) \
+	$(SNAPSHOT_MINUTES:%=--snapshot-minutes %) $(3)
 	@-$(PYTHON) -m report.curves $(2) >/dev/null
 endef
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -167,12 +168,12 @@ def test_interrupted_at_random_moments_ends_in_the_same_bytes(monkeypatch, numbe
 
 
 def test_two_interrupted_runs_side_by_side(monkeypatch):
-    solver = data.write_all()
+    solver = data.write_all(max_iter=60, snapshot=10)
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
-    both = [data.start("--solver", solver, "--out", out, "--stop-after", "0.3s") for out in ("a", "b")]
-    assert {process.wait() for process in both} <= {0, 75}
-    again = [data.start("--solver", solver, "--out", out) for out in ("a", "b")]
-    assert [process.wait() for process in again] == [0, 0]
+    with futures.ThreadPoolExecutor() as pool:
+        both = [pool.submit(interrupted, solver, out, number, max(1, KILLS - 1), "--snapshot-minutes", "0.003", seed=out)
+                for out, number in (("a", signal.SIGKILL), ("b", signal.SIGTERM))]
+        assert all(len(each.result()) > 1 for each in both)
     assert contents("a/final.caffemodel") == contents("b/final.caffemodel") == contents("whole/final.caffemodel")
 
 
@@ -475,5 +476,12 @@ def test_commit_of_this_checkout(monkeypatch):
 
 def test_times():
     assert [run.seconds(t) for t in ("90m", "2h", "45s", "45")] == [5400, 7200, 45, 45]
-    with pytest.raises(run.argparse.ArgumentTypeError):
-        run.seconds("soon")
+
+
+@pytest.mark.parametrize("option, value, says", [
+    ("--stop-after", "soon", "STOP_AFTER=soon is no time: write 90m, 2h or 45s"),
+    ("--epochs", "0", "0 is no number above 0"), ("--epochs", "few", "few is no number above 0"), ("--trial", "0", "trial 0 is no number from 1 on"),
+])
+def test_options_that_make_no_sense(monkeypatch, capsys, option, value, says):
+    assert train(monkeypatch, "--solver", "tiny.prototxt", "--out", "out", option, value) == 1
+    assert says in refusal(capsys)

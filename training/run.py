@@ -8,7 +8,9 @@ Writes solver.prototxt (the stock `caffe train --solver` runs it), log.csv, run.
 final.caffemodel. Pretraining, fine-tuning and training from scratch differ by the solver and --weights only (III-B).
 """
 import argparse
+import contextlib
 import importlib
+import math
 import os
 import re
 import shutil
@@ -122,22 +124,23 @@ def seconds(text_):
     """90m, 2h, 45s or 45 as seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text_)
     if not match:
-        raise argparse.ArgumentTypeError("%r is no time: write 90m, 2h or 45s" % text_)
+        raise errors.Fail("STOP_AFTER=%s is no time: write 90m, 2h or 45s" % text_)
     return float(match.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600}[match.group(2)]
 
 
 def positive(text_):
-    value = float(text_)
-    if value <= 0:
-        raise argparse.ArgumentTypeError("%s is not above 0" % text_)
-    return value
+    """A number above 0: epochs, minutes."""
+    with contextlib.suppress(ValueError):
+        if 0 < float(text_) < math.inf:
+            return float(text_)
+    raise errors.Fail("%s is no number above 0, for epochs or minutes" % text_)
 
 
 def trial(text_):
-    value = int(text_)
-    if value < 1:
-        raise argparse.ArgumentTypeError("trials count from 1")
-    return value
+    """The number of a trial."""
+    if not text_.isdigit() or int(text_) < 1:
+        raise errors.Fail("trial %s is no number from 1 on" % text_)
+    return int(text_)
 
 
 def _arguments():
