@@ -435,6 +435,7 @@ def test_bad_weights_are_one_line(monkeypatch, capsys):
         capsys.readouterr()
         assert train(monkeypatch, "--solver", solver, "--out", "out", "--weights", weights) == 1
         assert says in refusal(capsys)
+        assert not os.path.exists("out")
 
 
 def test_a_trial_without_its_order(monkeypatch, capsys):

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -34,7 +35,11 @@ def claimed(out):
         except OSError as problem:
             raise errors.Fail("the file system of %s gives no locks (%s), so two processes could train in one folder: mount it with them "
                               "(NFS 4, or Lustre with -o flock)" % (out, problem.strerror)) from None
-        yield
+        try:
+            yield
+        finally:
+            if os.listdir(out) == [".lock"]:  # of a run that was refused
+                shutil.rmtree(out)
 
 
 def is_claimed(out):

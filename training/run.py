@@ -53,17 +53,9 @@ def main():
 
 
 def _train(work, described, args, scratch, state):
-    out = work.out
-    _write_inputs(work)
-    stop = loop.Stop(args.stop_after)
-    module, options = ENGINES[args.engine]
-    engine = importlib.import_module(module).make(work.solver, work.net, scratch, **options)
-    _require_space(work, engine, state)
-    if state:
-        say("%s continues from iteration %d of %d" % (out, state["iteration"], work.solver.max_iter))
-        snapshots.restore(engine, out, scratch, state)
-    elif args.weights:
-        print(transplant.transplant(args.weights, engine, job.final_layer(work.net).name), flush=True)
+    out, stop = work.out, loop.Stop(args.stop_after)
+    with _nothing_left_of_a_refused(work):
+        engine = _engine(work, args, scratch, state)
     kept = record.begin(out, described, _sources(work, args), engine.versions(), engine.iter, say)
     run = loop.Run(engine, work, scratch, state, args.snapshot_minutes, stop)
     outcome = "failed"
@@ -83,6 +75,32 @@ def _train(work, described, args, scratch, state):
     say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
         out, reason, engine.iter, work.solver.max_iter, run.last_good()))
     return stop.status()
+
+
+def _engine(work, args, scratch, state):
+    """The engine where the run begins or continues: with its snapshot, the transplanted weights, or initialised."""
+    _write_inputs(work)
+    module, options = ENGINES[args.engine]
+    engine = importlib.import_module(module).make(work.solver, work.net, scratch, **options)
+    _require_space(work, engine, state)
+    if state:
+        say("%s continues from iteration %d of %d" % (work.out, state["iteration"], work.solver.max_iter))
+        snapshots.restore(engine, work.out, scratch, state)
+    elif args.weights:
+        print(transplant.transplant(args.weights, engine, job.final_layer(work.net).name), flush=True)
+    return engine
+
+
+@contextlib.contextmanager
+def _nothing_left_of_a_refused(work):
+    """Remove what _write_inputs wrote for a run that is refused before it has a record."""
+    try:
+        yield
+    except errors.Fail:
+        for name in ("train.prototxt", "solver.prototxt") if not record.read(work.out) else ():
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(work.out, name))
+        raise
 
 
 def _sources(work, args):
