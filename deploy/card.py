@@ -14,7 +14,8 @@ import errors
 import files
 from deploy import check, export, names, runtimes
 from evaluation import show
-from paper import facts
+from paper import facts, ours
+from progress import duration
 
 README = "README.md"
 BEGIN, END = "<!-- networks: written by `make model` -->", "<!-- end of networks -->"
@@ -39,12 +40,12 @@ of those who are shown. Input: one upright, roughly frontal face, cut out as FER
 - **Judging people.** The label names what ten annotators saw in a face. It does not tell what a person feels, intends or is like;
   people show the same feeling differently, by culture, age, situation and health. Do not decide on work, schooling, credit,
   insurance, treatment, policing or migration with it. The European Union's AI Act forbids inferring emotions at work and in
-  schools and regulates it elsewhere.
+  schools, with narrow exceptions, and regulates it elsewhere.
 - **People who did not agree**, surveillance, or the identification of anyone.
 - **Groups that were not measured.** FER2013 was collected by a search engine, is unbalanced in ways that its authors did not record,
   and carries no age, sex or skin tone; this project has therefore not measured fairness, and claims none.
 - **Rare expressions.** Disgust, fear and contempt had fewer than 600 examples each before balancing, and come out worst (see above).
-- Strong profiles, masks, very dark or very small faces (below some 24 pixels), drawings."""
+- Strong profiles, masks, very dark faces, faces much smaller than FER2013's 48 pixels, drawings."""
 
 
 def folder_of(model):
@@ -95,7 +96,7 @@ def made_how(path, data_folder):
             "engine": inputs.get("engine"), "git_commit": sorted({s.get("git_commit") or "unknown" for s in sessions}),
             "sessions": len(sessions), "began": sessions[0].get("began") if sessions else None, "ended": sessions[-1].get("ended") if sessions else None,
             "machine": sessions[-1].get("machine") if sessions else None, "versions": sessions[-1].get("versions") if sessions else None,
-            "iterations": run.get("iteration"), "hours": round(run["seconds"] / 3600, 2) if run.get("seconds") else None,
+            "iterations": run.get("iteration"), "seconds": run.get("seconds"),
             "solver": inputs.get("solver"),
             "train": {key: inputs.get("train", {}).get(key) for key in ("lmdb", "images", "sha256")}})
     return runs
@@ -134,7 +135,7 @@ def _accuracy(about, row):
     lines = ["## Accuracy", "", "| | ten crops | one crop | n | part |", "| --- | --- | --- | --- | --- |"]
     tested, a = about.get("metrics"), about.get("accuracy", {})
     if tested:
-        lines.append("| %s | %s | %s | %d | %s |" % (tested["engine"], percent(tested["accuracy"]), percent(tested["one_crop_accuracy"]), tested["n"], _part(tested["split"])))
+        lines.append("| `make eval`, engine %s | %s | %s | %d | %s |" % (tested["engine"], percent(tested["accuracy"]), percent(tested["one_crop_accuracy"]), tested["n"], _part(tested["split"])))
     for name in (names.FLOAT, names.INT8):
         if name in a:
             lines.append("| ONNX Runtime, `%s` | %s | %s | %d | %s |" % (
@@ -173,7 +174,7 @@ def _files(about):
         lines.append("| `model_int8.onnx` | int8, calibrated on training images |")
     lines += ["| `model.json` | this card's facts |", "",
               "Input: %s. The Caffe files take it minus the mean %s. Class order: %s." % (
-                  about["input"], " ".join("%g" % value for value in about["mean"]), ", ".join(about["classes"])), "",
+                  about["input"], " ".join(map(str, about["mean"])), ", ".join(about["classes"])), "",
               "Largest difference of a probability from %s over %d crops:" % (checks["reference"], checks["crops"]), "",
               "| runtime | difference |", "| --- | --- |"]
     return "\n".join(lines + ["| %s | %.1e |" % item for item in checks["runtimes"].items() if item[0] != checks["reference"]])
@@ -184,14 +185,16 @@ def _making(runs, about):
     for step, run in zip(reversed(range(len(runs))), runs):
         kind = "Pretraining" if step == 0 and len(runs) > 1 else "Training on FER+"
         solver = run["solver"] or {}
-        lines += ["**%s**: engine %s, commit %s, %s iterations%s%s." % (
-            kind, run["engine"], ", ".join(commit[:12] for commit in run["git_commit"]), "{:,}".format(run["iterations"] or 0),
-            ", %.1f hours" % run["hours"] if run["hours"] else "", " on one %s" % run["machine"] if run["machine"] else ""), "",
+        images, iterations = run["train"]["images"] or 0, run["iterations"] or 0
+        lines += ["**%s**: engine %s, commit %s, %s iterations%s%s%s." % (
+            kind, run["engine"], ", ".join(commit[:12] for commit in run["git_commit"]), "{:,}".format(iterations),
+            " (%.3g epochs of batches of %d)" % (iterations * ours.BATCH / images, ours.BATCH) if images else "",
+            ", %s" % duration(run["seconds"]) if run["seconds"] else "", " on one %s" % run["machine"] if run["machine"] else ""), "",
             "    " + run["command"], "",
             "%s, rate %s, momentum %s, weight decay %s, times %s at iterations %s. Data: %s, %s images, hash of the LMDB's contents %s." % (
                 solver.get("type"), solver.get("base_lr"), solver.get("momentum"), solver.get("weight_decay"), solver.get("gamma"),
                 " and ".join(map(str, solver.get("stepvalue", []))), run["train"]["lmdb"],
-                "{:,}".format(run["train"]["images"] or 0), (run["train"]["sha256"] or "unknown")[:16]), ""]
+                "{:,}".format(images), (run["train"]["sha256"] or "unknown")[:16]), ""]
     if not runs:
         lines.append("The run's record (run.json) was not beside the weights.")
     return "\n".join(lines + ["SHA-256 of the weights as they came from training: `%s`." % about["source"]["sha256"]])

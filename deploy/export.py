@@ -122,7 +122,7 @@ def write(path, net, model, about, folder, calibration=None, test=None):
     mean = np.array(about["mean"], np.float32)
     folded = fold.fold(net, model)
     header = "%s\nInput: data, %s, minus the mean %s." % (
-        net.name, INPUT.replace("N x", "%d x" % net.layer[0].input_param.shape[0].dim[0]), " ".join("%g" % value for value in mean))
+        net.name, INPUT.replace("N x", "%d x" % net.layer[0].input_param.shape[0].dim[0]), " ".join(map(str, about["mean"])))
     for (prototxt, caffemodel), (some_net, some_model) in zip(names.CAFFE, ((net, _only_blobs(net, model)), folded)):
         text.write(os.path.join(folder, prototxt), some_net, header)
         binary.write(os.path.join(folder, caffemodel), some_model)

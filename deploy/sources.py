@@ -12,6 +12,10 @@ import cv2
 import errors
 from data_prep import images
 
+# Read by OpenCV when it first meets a video: FFmpeg keeps quiet, and no file may name another to be fetched, as playlists do.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
+
 # file: str; frame: int, its number in a video (None for an image); time: seconds since the video's or camera's start; image:
 # uint8 H x W x 3 BGR; rate: how many such frames its stream gives a second, about.
 Frame = namedtuple("Frame", "file frame time image rate")
@@ -106,10 +110,7 @@ def _webp_size(data, path):
 
 
 def _open(what, problem, *options):
-    # Quiet, and no file may name another one to be fetched (playlists do).
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
-    cv2.setLogLevel(0)
+    cv2.setLogLevel(0)  # what matters is said in our one line
     capture = cv2.VideoCapture(what, *options)
     if not capture.isOpened():
         raise errors.Fail(problem)

@@ -10,6 +10,7 @@ import pytest
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs deploy/requirements.txt: make test-deploy")
 onnx = pytest.importorskip("onnx", reason="needs deploy/export.txt: make test-deploy")
 
+import cv2
 import errors
 import evaluation_data
 import files
@@ -265,7 +266,7 @@ def test_a_model_card_tells_how_it_was_made_and_how_good_it_is(shipped):
     with open(os.path.join(root, "resnet20_cifar10", "README.md")) as f:
         text_ = f.read()
     for said in ("row 2 of the paper's Table II", "81.23%", "82.43%", "82.00%", "PublicTest", "| contempt | 3 | 50.0% | 25.0% | 33.3% |", "**Pretraining**: engine torch-bf16, commit 0123456789ab",
-                 "data/cifar10/train_lmdb", "10,000 iterations", "MIT", "CIFAR-10", "Kaggle", "Not for", "int8 costs", "2.0 hours"):
+                 "data/cifar10/train_lmdb", "10,000 iterations", "MIT", "CIFAR-10", "Kaggle", "Not for", "int8 costs", "2h00m", "8 epochs of batches of 128"):
         assert said in text_, said
     with open(os.path.join(root, "README.md")) as f:
         assert "[resnet20_cifar10](resnet20_cifar10/README.md) | 2 | 280K" in f.read()
@@ -311,3 +312,21 @@ def test_a_card_is_not_made_of_other_weights_or_a_bad_name(shipped, tmp_path):
     with pytest.raises(errors.Fail, match="of other weights: test it again"):
         card.make(str(tmp_path), "resnet20_other", root, data_folder, "valid", "")
     assert check.networks(root) == ["resnet20_cifar10"]
+
+
+def test_the_snippets_of_models_readme_run(shipped, tmp_path):
+    """Every Python snippet, in one program; what they print is the same label each time."""
+    root, _, _ = shipped
+    assert cv2.imwrite(str(tmp_path / "face.png"), check.drawn_faces(1)[0])
+    os.symlink(root, str(tmp_path / "models"))
+    with open(os.path.join(ROOT, "models", "README.md")) as f:
+        text_ = f.read().split("## The files by themselves")[1].split("C++")[0]
+    code = [line[4:] for line in text_.splitlines() if line.startswith("    ")]
+    assert sum("print(" in line for line in code) == 4
+    caffe = next(i for i, line in enumerate(code) if line == "import caffe")
+    labels = []
+    setup = code[:next(i for i, line in enumerate(code) if line.startswith("import onnxruntime"))]
+    for lines, python in ((code[:caffe], [sys.executable]), (setup + code[caffe:], CAFFE.split())):
+        ran = subprocess.run(python + ["-c", "\n".join(lines)], cwd=str(tmp_path), stdout=subprocess.PIPE, universal_newlines=True)
+        labels += ran.stdout.split()
+    assert len(labels) == 4 and len(set(labels)) == 1 and labels[0] in facts.EXPRESSIONS

@@ -1,0 +1,271 @@
+"""Predict: faces given and found, images, folders, videos, what is printed and drawn, and everything that is no input."""
+import csv
+import io
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="needs deploy/requirements.txt: make test-deploy")
+pytest.importorskip("onnx", reason="needs deploy/export.txt: make test-deploy")
+
+import cv2
+import errors
+import evaluation_data
+from data_prep import images
+from deploy import check, export, faces, predict, sources
+from evaluation import crops
+from paper import facts
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+os.environ["THREADS"] = "1"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """An exported network with random weights (no int8), and its folder."""
+    folder = str(tmp_path_factory.mktemp("predict"))
+    mean = np.full((3, 36, 36), 120, np.float32)
+    os.makedirs(os.path.join(folder, "data"))
+    evaluation_data.binary.write_mean(os.path.join(folder, "data", "mean.binaryproto"), mean)
+    out = os.path.join(folder, "model")
+    export.export(evaluation_data.write_network(folder)[1], out, os.path.join(folder, "data"), caffe="")
+    return out
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    """A photograph of a person (public domain, in scikit-image's wheel): uint8 512 x 512 x 3 BGR; the face is at about (224, 120)."""
+    data = pytest.importorskip("skimage.data", reason="the photograph is scikit-image's")
+    return np.ascontiguousarray(data.astronaut()[..., ::-1])
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Runs the command; (exit status, its records, stderr)."""
+    def run_(*arguments):
+        monkeypatch.setattr(sys, "argv", ["predict"] + [str(a) for a in arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            predict.main()
+        out, err = capfd.readouterr()
+        records = out if "--csv" in arguments else [json.loads(line) for line in out.splitlines()]
+        return end.value.code or 0, records, err
+    return run_
+
+
+def save(path, image):
+    assert cv2.imwrite(str(path), image)
+    return str(path)
+
+
+def near_the_face(box):
+    x, y, width, height = box
+    return abs(x + width / 2 - 224) < 20 and abs(y + height / 2 - 120) < 25 and 60 < width < 130 and 80 < height < 150
+
+
+def test_given_faces_give_what_evaluation_gives(model, tmp_path, run):
+    drawn = check.drawn_faces(4)
+    paths = [save(tmp_path / ("%d.png" % i), face) for i, face in enumerate(drawn)]
+    network = predict.runtimes.onnx_runtime(os.path.join(model, "model.onnx"))
+    ten, one = crops.ten_crop_mean(network, images.fit_all(drawn, "resize"), np.float32(0), 32)
+    for count, wanted in ((10, ten), (1, one)):
+        status, records, err = run("--model", model, "--faces", "given", "--crops", count, *paths)
+        assert status == 0 and not err
+        assert [r["file"] for r in records] == paths and all(r["box"] == [0, 0, 48, 48] and r["score"] is None for r in records)
+        assert [list(r["probabilities"]) for r in records] == [list(facts.EXPRESSIONS)] * 4
+        assert abs(np.array([list(r["probabilities"].values()) for r in records]) - wanted).max() < 1e-5
+        assert [r["label"] for r in records] == [facts.EXPRESSIONS[i] for i in wanted.argmax(axis=1)]
+    assert abs(ten - one).max() > 1e-4
+
+
+def test_a_cut_face_is_what_data_prep_stores(photograph):
+    face = check.drawn_faces(1)[0]
+    assert (faces.cut(face, (0, 0, 48, 48)) == images.fit(face, "resize")).all()
+    assert (faces.cut(cv2.cvtColor(face, cv2.COLOR_GRAY2BGR), (0, 0, 48, 48)) == images.fit(face, "resize")).all()
+    beyond = faces.cut(photograph, (-40, -30, 100, 100))
+    assert beyond.shape == (3, 36, 36) and (beyond[0, 20:, 2] == beyond[0, 20:, 10]).all()  # the edge is continued
+    x, y, side, other = faces.square((100, 50, 80, 100))
+    assert side == other == round(1.15 * (80 * 100) ** 0.5) and abs(x + side / 2 - 140) <= 1 and abs(y + side / 2 - 100) <= 1
+
+
+def test_faces_of_a_photograph_are_found_and_drawn(model, photograph, tmp_path, run):
+    two = save(tmp_path / "two.png", np.hstack([photograph, photograph[:, ::-1]]))
+    drawn = tmp_path / "drawn.jpg"
+    status, records, err = run("--model", model, two, "--draw", drawn)
+    assert status == 0 and not err and len(records) == 2
+    one, other = sorted(records, key=lambda r: r["box"])
+    assert near_the_face(one["box"]) and near_the_face([1024 - other["box"][0] - other["box"][2]] + other["box"][1:]) and one["score"] > 0.8
+    for record in records:
+        assert abs(sum(record["probabilities"].values()) - 1) < 1e-4 and record["label"] == max(record["probabilities"], key=record["probabilities"].get)
+    changed = (cv2.absdiff(cv2.imread(str(drawn)), cv2.imread(two)).max(axis=2) > 60)
+    x, y, width, height = one["box"]
+    assert changed[y, x:x + width].mean() > 0.8 and not changed[300:].any()
+    assert not cv2.absdiff(cv2.imread(two)[:, :512], photograph).any()
+
+
+def test_a_face_is_found_at_any_size(model, photograph):
+    p = predict.Predictor(model)
+    large = cv2.resize(photograph, None, fx=5, fy=5)
+    for image, factor in ((large, 5), (photograph, 1), (cv2.copyMakeBorder(photograph, 300, 300, 900, 900, cv2.BORDER_REPLICATE), None)):
+        found = p(image)
+        assert len(found) == 1
+        if factor:
+            assert near_the_face([v / factor for v in found[0]["box"]])
+    assert p(photograph[..., 0])[0]["box"] == pytest.approx(p(photograph)[0]["box"], abs=12)  # grey
+    with pytest.raises(ValueError, match="uint8"):
+        p(photograph.astype(np.float32))
+
+
+def test_no_face_is_said(model, tmp_path, run):
+    path = save(tmp_path / "grey.png", np.full((200, 300, 3), 128, np.uint8))
+    status, records, err = run("--model", model, path)
+    assert status == 0 and records == [{"file": path, "box": None, "label": None, "probabilities": None, "problem": "no face found"}]
+    _, table, _ = run("--model", model, path, "--csv")
+    assert list(csv.DictReader(io.StringIO(table)))[0]["problem"] == "no face found"
+
+
+def test_a_folder_as_csv_with_a_bad_file_among_the_good(model, photograph, tmp_path, run):
+    (tmp_path / "in" / "deeper").mkdir(parents=True)
+    save(tmp_path / "in" / "a.jpg", photograph)
+    save(tmp_path / "in" / "deeper" / "b.webp", photograph)
+    (tmp_path / "in" / "bad.png").write_text("no image")
+    (tmp_path / "in" / "notes.txt").write_text("no matter")
+    status, table, err = run("--model", model, tmp_path / "in", "--csv", "--draw", tmp_path / "out")
+    lines = list(csv.DictReader(io.StringIO(table)))
+    assert list(lines[0]) == ["file", "frame", "time", "x", "y", "width", "height", "score", "label", *facts.EXPRESSIONS, "problem"]
+    assert [os.path.basename(line["file"]) for line in lines] == ["a.jpg", "b.webp"] and all(near_the_face([int(line[k]) for k in ("x", "y", "width", "height")]) for line in lines)
+    assert status == 1 and err.splitlines() == ["error: %s: no PNG, JPEG or WebP image, and by its name no video" % (tmp_path / "in" / "bad.png"),
+                                                "error: 1 of 3 files could not be read (named above)"]
+    assert sorted(os.listdir(str(tmp_path / "out"))) == ["a.jpg", "b.webp"]
+
+
+def write_video(path, frames, code="MJPG", rate=10):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), rate, frames[0].shape[1::-1])
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def clip(photograph, tmp_path_factory):
+    """30 frames at 10 a second, in which the face goes to the right by 3 pixels a frame."""
+    small = photograph[:320, :384]
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.avi", [np.roll(small, 3 * i, axis=1) for i in range(30)])
+
+
+def test_a_video_is_read_at_the_rate_asked_for(model, clip, tmp_path, run):
+    drawn = tmp_path / "drawn.mp4"
+    status, records, err = run("--model", model, clip, "--crops", 1, "--fps", 2, "--draw", drawn)
+    assert status == 0 and not err
+    assert [(r["frame"], r["time"]) for r in records] == [(0, 0.0), (5, 0.5), (10, 1.0), (15, 1.5), (20, 2.0), (25, 2.5)]
+    left = [r["box"][0] for r in records]
+    assert all(8 <= b - a <= 22 for a, b in zip(left, left[1:]))
+    capture = cv2.VideoCapture(str(drawn))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 6 and capture.get(cv2.CAP_PROP_FPS) == 2
+    assert len(list(sources.frames(clip))) == 30
+    assert len(run("--model", model, clip, "--crops", 1, "--limit", 3)[1]) == 3
+
+
+@pytest.mark.parametrize("kind, code, said", ((".avi", "MJPG", "ends after 1[0-9] of 30 frames: it is cut short"), (".mp4", "mp4v", "no video that OpenCV can read, or one that is cut short")))
+def test_a_video_that_is_cut_short_says_so_after_what_it_has(model, clip, tmp_path, run, kind, code, said):
+    whole = write_video(tmp_path / ("whole" + kind), [frame.image for frame in sources.frames(clip)], code)
+    with open(whole, "rb") as f:
+        data = f.read()
+    half = tmp_path / ("half" + kind)
+    half.write_bytes(data[:len(data) // 2])
+    status, records, err = run("--model", model, half, "--crops", 1, "--fps", 2)
+    assert status == 1 and err.count("\n") == 1
+    assert re.search(said, err)
+    assert (len(records) >= 2) == (kind == ".avi")
+
+
+def test_video_takes_constant_memory(tmp_path):
+    noise = np.random.RandomState(0).randint(0, 256, (60, 80, 3)).astype(np.uint8)
+    path = write_video(tmp_path / "long.avi", [cv2.resize(np.roll(noise, i, axis=1), (640, 480)) for i in range(400)])  # 370 MB decoded
+    script = ("import resource, sys; sys.path.insert(0, %r)\nfrom deploy import sources\n"
+              "stream = sources.frames(%r)\nfor _ in range(20): next(stream)\n"
+              "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nprint(sum(1 for _ in stream))\n"
+              "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)" % (ROOT, path))
+    count, grown = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, universal_newlines=True).stdout.split()
+    assert int(count) == 380 and int(grown) < 50 * 1024
+
+
+def test_a_camera_gives_its_newest_frames_at_the_rate_asked_for(clip):
+    """OpenCV reads a file where a camera's device would be: all 30 frames are there at once, so that few of them are due."""
+    stream, seen = sources._camera(clip, fps=20), []
+    with pytest.raises(errors.Fail, match="gives no more frames"):
+        for frame in stream:
+            seen.append(frame)
+    assert 1 <= len(seen) < 30 and all(b.time - a.time > 0.04 for a, b in zip(seen, seen[1:])) and [f.frame for f in seen] == list(range(len(seen)))
+
+
+def png(width, height, body=b"0" * 1000):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b""))
+
+
+JPEG = cv2.imencode(".jpg", np.full((64, 64, 3), 99, np.uint8))[1].tobytes()
+BAD = {
+    "text.txt": (b"hello", "no PNG, JPEG or WebP image, and by its name no video"),
+    "text.jpg": (b"hello", "no PNG, JPEG or WebP image"),
+    "empty.png": (b"", "no PNG, JPEG or WebP image"),
+    "huge.png": (png(60000, 60000), "60000x60000 pixels; at most 100 million"),
+    "huge.webp": (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff" + b"\0" * 20, "16777216x16777216 pixels"),
+    "cut.png": (png(60, 60)[:-30], "cut short"),
+    "cut.jpg": (JPEG[:len(JPEG) // 2], "cut short"),
+    "head.jpg": (JPEG[:12], "damaged JPEG"),
+    "text.mp4": (b"hello" * 100, "no video that OpenCV can read"),
+    "list.mp4": (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "no video that OpenCV can read"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(BAD))
+def test_bad_files_are_one_line(model, tmp_path, run, name):
+    content, said = BAD[name]
+    (tmp_path / name).write_bytes(content)
+    status, records, err = run("--model", model, tmp_path / name)
+    assert (status, records) == (1, []) and err.count("\n") == 1 and err.startswith("error: ") and said in err and name in err
+
+
+def test_bad_arguments_are_one_line(model, photograph, tmp_path, run):
+    photo, notes = save(tmp_path / "photo.png", photograph), tmp_path / "notes.txt"
+    notes.write_text("no model")
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    (tmp_path / "empty").mkdir()
+    for arguments, said in (
+        (("--model", model, tmp_path / "nowhere.jpg"), "is not there"),
+        (("--model", model, tmp_path / "empty"), "holds no image and no video"),
+        (("--model", model, "98"), "camera 98 cannot be opened"),
+        (("--model", tmp_path / "nowhere", photo), "there is no model"),
+        (("--model", notes, photo), "is no ONNX model"),
+        (("--model", tmp_path / "bad.onnx", photo), "damaged or no ONNX model"),
+        (("--model", faces.YUNET, photo), "is no network of this project"),
+        (("--model", model, photo, "--draw", photo), "would be replaced by its drawn copy"),
+        (("--model", model, photo, "--draw", tmp_path / "x.tiff"), "a drawn copy of"),
+    ):
+        status, records, err = run(*arguments)
+        assert (status, records) == (1, []) and err.count("\n") == 1 and said in err, err
+    assert not cv2.absdiff(cv2.imread(photo), photograph).any()
+
+
+def test_three_lines_of_python_from_anywhere_with_light_dependencies(model, photograph, tmp_path):
+    photo = save(tmp_path / "photo.png", photograph)
+    script = ("import sys; sys.path.append(%r)\nfrom deploy import predict\np = predict.Predictor(%r)\nprint(p(%r)[0]['label'])\n"
+              "heavy = {'google.protobuf', 'onnx', 'lmdb', 'caffe', 'torch', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\nassert not heavy, heavy" % (ROOT, model, photo))
+    ran = subprocess.run([sys.executable, "-c", script], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert ran.returncode == 0 and ran.stdout.strip() in facts.EXPRESSIONS, ran.stdout
+
+
+def test_yunet_is_the_file_that_its_licence_is_for():
+    assert predict.files.sha256(faces.YUNET) == "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+    with open(os.path.join(os.path.dirname(faces.YUNET), "LICENSE")) as f:
+        assert f.read().startswith("MIT License")
