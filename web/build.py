@@ -52,8 +52,8 @@ def judged(title, accuracy, file):
     """One sentence on how good a network is, with its n. `accuracy`: as deploy.export writes it in model.json."""
     if file not in accuracy:
         return "How often the network %s is right has not been measured." % title
-    return "Of the {n:,} photographs of FER+'s {part}, the network {title} names {ten_crops:.1%} right with ten crops and {one_crop:.1%} with one.".format(
-        n=accuracy["n"], part=PARTS[accuracy["split"]], title=title, **accuracy[file])
+    return "Of the {:,} photographs of FER+'s {}, the network {} names {:.1%} right with ten crops and {:.1%} with one.".format(
+        accuracy["n"], PARTS[accuracy["split"]], title, accuracy[file]["ten_crops"], accuracy[file]["one_crop"])
 
 
 def build(model, out, root="models"):

@@ -65,7 +65,8 @@ function showResult({ probabilities, ms, seen }) {
   at("answer").setAttribute("aria-live", state.stream ? "off" : "polite"); // ten answers a second are not for reading aloud
   at("answer").textContent = `${classes[top]}, ${percent(probabilities[top])}`;
   at("seen").getContext("2d").putImageData(new ImageData(seen, 36, 36), 0, 0);
-  at("timing").textContent = `${ms.toFixed(1)} ms in the network (${model().title}, ${at("crops").value === "ten" ? "ten crops" : "one crop"}).`;
+  const shown = at("crops").value === "ten" ? "ten crops" : "one crop";
+  at("timing").textContent = `${ms.toFixed(1)} ms in the network (${model().title}, ${shown}).`;
   at("result").dataset.probabilities = JSON.stringify(probabilities);
 }
 
@@ -303,6 +304,7 @@ async function watch(stream) {
     before = performance.now();
     if (state.stream !== stream) return;
     const bitmap = await createImageBitmap(video);
+    if (state.stream !== stream) return; // a picture was opened meanwhile: this frame must not take its place
     Object.assign(state, { width: bitmap.width, height: bitmap.height });
     await ask("open", { bitmap }, [bitmap]);
     const faces = await ask("find");
