@@ -34,6 +34,9 @@ def fetch(file, path):
             return
         except _Useless as reason:
             reasons.append("  %s %s" % (url, reason))
+        except OSError as problem:
+            raise errors.Fail("%s could not be written (%s): check the free space; what has come so far is kept"
+                              % (path + ".part", problem.strerror)) from None
     raise errors.Fail("%s could not be fetched:\n%s\nget it by hand (%s bytes, %s) and put it there, or say FROM=path"
                       % (path, "\n".join(reasons), format(file.size, ","), file.digest))
 

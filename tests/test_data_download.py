@@ -150,6 +150,12 @@ def test_a_server_that_is_not_there_is_one_reason(server, tmp_path):
         fetch("http://127.0.0.1:1/", tmp_path / "x", "good")
 
 
+def test_a_full_disk_is_one_line(server, tmp_path):
+    (tmp_path / "x.part").symlink_to("/dev/full")
+    with pytest.raises(errors.Fail, match="x.part could not be written .No space left on device.*free space"):
+        fetch(server, tmp_path / "x", "good")
+
+
 def test_the_next_file_of_a_set_is_tried(server, tmp_path, monkeypatch):
     def file(name, *ways):
         return official.File(name, len(DATA), "sha256:" + hashlib.sha256(DATA).hexdigest(), [server + way for way in ways])
