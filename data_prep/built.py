@@ -5,24 +5,38 @@ import os
 
 import errors
 
+NEEDED = {"set", "classes", "parts", "mean", "files"}  # of what a manifest says, what is read again
+
 
 def manifest(folder):
     """data/SET/manifest.json as a dict. Fail where there is none."""
     path = os.path.join(folder, "manifest.json")
     try:
-        with open(path) as f:
-            return json.load(f)
+        with open(path, encoding="utf-8") as f:
+            found = json.load(f)
+        if not (isinstance(found, dict) and NEEDED <= set(found)):
+            raise ValueError
+        return found
     except FileNotFoundError:
         raise errors.Fail("there is no %s: run `make data SRC=%s`" % (path, os.path.basename(folder))) from None
     except ValueError:
-        raise errors.Fail("%s is damaged: remove %s and run `make data SRC=%s`"
-                          % (path, folder, os.path.basename(folder))) from None
+        raise _damaged(path, folder) from None
 
 
 def table(folder, part):
-    """The lines of data/SET/PART.csv as dicts."""
+    """The lines of data/SET/PART.csv as dicts. Fail where there is none, or it is no such table."""
     path = os.path.join(folder, part + ".csv")
-    if not os.path.exists(path):
-        raise errors.Fail("there is no %s: remove %s and run `make data SRC=%s`" % (path, folder, os.path.basename(folder)))
-    with open(path, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
+    try:
+        with open(path, newline="", encoding="utf-8") as f:
+            lines = csv.DictReader(f)
+            if not {"key", "name", "label"} <= set(lines.fieldnames or ()):
+                raise ValueError
+            return list(lines)
+    except FileNotFoundError:
+        raise errors.Fail("there is no %s: remove %s and run `make data SRC=%s`" % (path, folder, os.path.basename(folder))) from None
+    except (ValueError, csv.Error):
+        raise _damaged(path, folder) from None
+
+
+def _damaged(path, folder):
+    return errors.Fail("%s is damaged: remove %s and run `make data SRC=%s`" % (path, folder, os.path.basename(folder)))

@@ -92,13 +92,14 @@ def test_a_part_of_which_a_list_names_nothing_is_left_out(downloads, tmp_path, c
 
 def test_a_set_that_is_there_must_be_of_the_options_that_are_asked_for(downloads, tmp_path, capsys):
     folder = forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 9)
-    before = os.stat(os.path.join(folder, "manifest.json"))
+    before = os.stat(os.path.join(folder, "manifest.json")).st_mtime_ns
     forms.build("ferplus", tmp_path, "--per-class", 9, "--if-missing")
     assert "is there, built from fer2013.csv" in capsys.readouterr().out
-    for change, words in ((("--per-class", 8), "per-class 9, not 8"), (("--per-class", 9, "--labels", "ferplus"), "labels paper, not ferplus")):
+    for change, words in ((("--per-class", 8), "per-class 9, not 8"),
+                          (("--per-class", 9, "--labels", "ferplus"), "labels paper, not ferplus")):
         with pytest.raises(errors.Fail, match=words):
             forms.build("ferplus", tmp_path, *change, "--if-missing")
-    assert os.stat(os.path.join(folder, "manifest.json")) == before
+    assert os.stat(os.path.join(folder, "manifest.json")).st_mtime_ns == before
 
 
 @pytest.mark.parametrize("text, words", [("fer9999999.png 1\n", "fer9999999.png"), ("fer0000001.png 8\n", "line 1"),
@@ -287,6 +288,9 @@ def test_an_lmdb_that_kills_its_reader_is_one_line(faces, monkeypatch):
     ("manifest.json", lambda text: text[:50], "damaged"),
     ("manifest.json", lambda text: json.dumps(dict(json.loads(text), mean=[1, 2, 3])), "not the mean"),
     ("train.csv", lambda text: text.replace("fer0000001.png", "fer0000002.png"), "table_sha256"),
+    ("train.csv", lambda text: text[:5000] + "\0" + text[5000:], "train.csv is damaged|table_sha256"),
+    ("train.csv", lambda text: "nothing", "train.csv is damaged"), ("train.csv", lambda text: text[:2000], "record"),
+    ("manifest.json", lambda text: "{}", "manifest.json is damaged"),
     ("train_lmdb", None, "damaged or not there"),
 ])
 def test_other_damage_is_found(name, change, words, faces, tmp_path):
