@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 
 import errors
-from data_prep import archives, cifar, pickles
+from data_prep import archives, cifar, official, pickles
 from data_prep.batch import Batch
 
 BATCH = {"train": re.compile(r"train_data_batch_\d+(\.npz)?"), "test": re.compile(r"val_data(\.npz)?")}
@@ -20,8 +20,11 @@ LONGEST_HEADER = 1 << 12
 AT_ONCE = 500
 
 
-def read(paths, folder):
-    """Yield Batches. `paths`: part -> file or folder; `folder`: where a packed batch may be unpacked to, unnamed."""
+def read(paths, about, folder):
+    """Yield Batches. `paths`: part -> file or folder; `folder`: where a packed batch may be unpacked to, unnamed.
+
+    about["unpublished"] lists the pickles that are not, byte for byte, the published ones.
+    """
     for part, path in paths.items():
         seen = set()
         for entry in archives.entries(path):
@@ -33,6 +36,10 @@ def read(paths, folder):
                 raise errors.Fail("%s: %s comes twice" % (path, stem))
             seen.add(stem)
             file = archives.seekable(entry, folder)
+            if stem == name:
+                if official.digests_of(file, {"md5"})["md5"] != official.IMAGENET32_BATCHES.get(stem):
+                    about.setdefault("unpublished", []).append(stem)
+                file.seek(0)
             blocks = _npz(file, entry.where) if stem != name else _pickle(file, entry.where)
             number = 0
             for rows, labels in blocks:

@@ -55,6 +55,16 @@ IMAGENET32 = (
     (_file("Imagenet32_train"), _file("Imagenet32_val")),
 )
 
+# The zips of pickles have no published checksum, the batches in them have: MD5.
+IMAGENET32_BATCHES = {
+    "train_data_batch_1": "6c4495e65cd24a8c3019857ef9b758ee", "train_data_batch_2": "3dd727de4155836807dfc19f98c9fe70",
+    "train_data_batch_3": "03d3dc4e850e23e1d526f268a0196296", "train_data_batch_4": "876f7e6d6ddb1f52ecb654ffdc8293f6",
+    "train_data_batch_5": "c789bcdd1feed34a9bc58598a1a1bf7d", "train_data_batch_6": "8ce5344cb1e11f31bc507cae4c856083",
+    "train_data_batch_7": "32ecc8ad6c55b1c9cb6cf79a2cc46094", "train_data_batch_8": "bdeb6da3d05771121992b48c59c69439",
+    "train_data_batch_9": "58417149b5ce31688f805341e7f57b4f", "train_data_batch_10": "46ad60a1144aaf97a143914453b0dabb",
+    "val_data": "06c02b8b4c8de8b3a36b07859a49de6f",
+}
+
 # FER+: the pixels from one of these (or folders of PNGs), the votes and names from FER+'s own files.
 FER2013 = (
     _file("fer2013.csv", 301072766, "md5:f8428a1edbd21e88f42c73edd2a14f95"),
@@ -98,9 +108,14 @@ def difference(file, path):
 
 def _digests(path, kinds):
     """Digest kind ("md5", "sha256") -> hex, in one reading of the file."""
-    digests = {kind: hashlib.new(kind) for kind in kinds}
     with open(path, "rb") as f:
-        for block in iter(lambda: f.read(1 << 20), b""):
-            for each in digests.values():
-                each.update(block)
+        return digests_of(f, kinds)
+
+
+def digests_of(f, kinds):
+    """As `_digests`, of an open binary file."""
+    digests = {kind: hashlib.new(kind) for kind in kinds}
+    for block in iter(lambda: f.read(1 << 20), b""):
+        for each in digests.values():
+            each.update(block)
     return {kind: each.hexdigest() for kind, each in digests.items()}

@@ -51,7 +51,7 @@ def _source(args, about, folder):
     """(Founds, Batches) of a source."""
     if args.set == "imagenet32":
         found = fetch.imagenet32(args.given, args.downloads, args.unofficial)
-        return found, imagenet32.read({"train": found[0].path, "test": found[1].path}, folder)
+        return found, imagenet32.read({"train": found[0].path, "test": found[1].path}, about, folder)
     found = fetch.sets_file(args.set, args.given, args.downloads, args.unofficial)
     if args.set == "webface":
         return [found], webface.read(found.path, about)

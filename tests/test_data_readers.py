@@ -1,4 +1,5 @@
 """data_prep's readers: the same images through every form of a set give the same Datums, in the paper's geometry."""
+import hashlib
 import os
 import shutil
 import subprocess
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import data_forms as forms
-from data_prep import built, images, pickles
+from data_prep import built, images, official, pickles
 from paper import facts
 
 
@@ -151,6 +152,17 @@ def test_every_form_of_imagenet32_gives_the_same_lmdbs(form, tmp_path):
     made = forms.build("imagenet32", tmp_path / "other", "--from", other)
     for part in parts:
         assert forms.lmdb_bytes(made, part) == forms.lmdb_bytes(expected, part)
+    assert ("val_data" in built.manifest(made).get("unpublished", [])) == ("npz" not in form)
+
+
+def test_published_batches_of_imagenet32_are_known(tmp_path, monkeypatch, capsys):
+    for part in ("train", "test"):
+        forms.write_folder(tmp_path / "i", forms.imagenet32_members(forms.pictures(4), np.arange(4), "2", part))
+    published = {name: hashlib.md5((tmp_path / "i" / name).read_bytes()).hexdigest() for name in os.listdir(str(tmp_path / "i"))}
+    monkeypatch.setattr(official, "IMAGENET32_BATCHES", dict(published, train_data_batch_2="0"))
+    folder = forms.build("imagenet32", tmp_path, "--from", tmp_path / "i")
+    assert built.manifest(folder)["unpublished"] == ["train_data_batch_2"]
+    assert "not the published batches, by their MD5: train_data_batch_2" in capsys.readouterr().out
 
 
 def test_every_form_of_webface_gives_the_same_images(tmp_path):
