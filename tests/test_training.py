@@ -380,6 +380,27 @@ def test_a_full_disk_is_survived(monkeypatch, capsys):
     assert refused and not [name for name in os.listdir("a") if "partial" in name]
 
 
+def test_a_full_memory_is_survived(monkeypatch, capsys):
+    """Where Caffe itself writes: it would abort."""
+    solver, usage, refused = data.write_all(), shutil.disk_usage, []
+    assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
+
+    def full(path):
+        due = not refused or len(refused) == 1 and os.path.exists("a/snapshot_iter_24.json")  # at first, and at the end
+        if not due or not os.path.basename(path).startswith("fer-lite-"):
+            return usage(path)
+        refused.append(path)
+        return usage(path)._replace(free=0)
+
+    monkeypatch.setattr(snapshots.shutil, "disk_usage", full)
+    monkeypatch.setattr(loop, "RETRY", 0.1)
+    assert train(monkeypatch, "--solver", solver, "--out", "a") == 0
+    words = capsys.readouterr().err
+    assert re.search(r"no snapshot at iteration 8: No space left on device \(.*fer-lite-", words)
+    assert re.search(r"fer-lite-.* cannot be written: No space left on device; make room", words)
+    assert contents("a/final.caffemodel") == contents("whole/final.caffemodel")
+
+
 def test_the_end_waits_for_room(monkeypatch, capsys):
     solver, copy, refused = data.write_all(), shutil.copyfile, []
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0

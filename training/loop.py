@@ -191,7 +191,7 @@ class Run:
             snapshots.write(self.engine, self.work.out, self.scratch, state)
         except OSError as problem:
             self.bar.say("no snapshot at iteration %d: %s; training goes on, the last good one is %s"
-                         % (n, problem.strerror or problem, self.last_good()))
+                         % (n, "%s (%s)" % (problem.strerror, problem.filename) if problem.filename else problem, self.last_good()))
             self.next_snapshot = now + RETRY
             return
         self.good, self.next_snapshot = n, now + 60 * self.minutes
@@ -249,14 +249,17 @@ class Run:
         self._check_weights()
         os.makedirs(self.scratch, exist_ok=True)
         made = os.path.join(self.scratch, "final.caffemodel")
-        self.engine.save(made)
-        for write in (lambda: keep(made), lambda: snapshots.move(made, path)):
+        for write in (lambda: self._write(made), lambda: keep(made), lambda: snapshots.move(made, path)):
             reason = self._with_room(path, write)
             if reason:
                 return reason
         self.log.sync()
         self._remove_passing(self.end)
         return None
+
+    def _write(self, made):
+        snapshots.require_room(self.engine, self.scratch)
+        self.engine.save(made)
 
     def _with_room(self, path, write):
         """Call `write` until the disk has room for it; the reason for stopping where that came first."""
@@ -266,7 +269,8 @@ class Run:
             except OSError as problem:
                 if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                self.bar.say("%s cannot be written: %s; make room, it is tried again every %d seconds" % (path, problem.strerror, RETRY))
+                self.bar.say("%s cannot be written: %s; make room, it is tried again every %d seconds"
+                             % (problem.filename or path, problem.strerror, RETRY))
             again = time.monotonic() + RETRY
             while time.monotonic() < again:
                 if self.stop():

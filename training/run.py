@@ -60,7 +60,8 @@ def _train(work, described, args, scratch, state):
     run = loop.Run(engine, work, scratch, state, args.snapshot_minutes, stop)
     outcome = "failed"
     try:
-        reason = run.train() or run.save(os.path.join(out, record.FINAL), lambda made: record.finish(out, kept, made, engine.iter, run.seconds()))
+        reason = run.train() or run.save(
+            os.path.join(out, record.FINAL), lambda made: record.finish(out, kept, made, engine.iter, run.seconds()))
         outcome = "stopped" if reason else "finished"
     except errors.Fail as problem:
         kept["problem"] = str(problem)
@@ -105,8 +106,9 @@ def _nothing_left_of_a_refused(work):
 
 def _sources(work, args):
     """The files that a run is resolved from: solver, net, what the LMDBs were built from, weights."""
-    data = os.path.dirname(work.parts["train"].path)
-    return [args.solver, text.read(args.solver, m.SolverParameter).net, os.path.join(data, "manifest.json")] + [args.weights] * bool(args.weights)
+    net = text.read(args.solver, m.SolverParameter).net
+    manifest = os.path.join(os.path.dirname(work.parts["train"].path), "manifest.json")
+    return [path for path in (args.solver, net, manifest, args.weights) if path]
 
 
 def _write_inputs(work):

@@ -4,6 +4,7 @@ The .json holds what Caffe's files do not (hashes, time spent, the loss since th
 snapshot as whole. The engine writes into a scratch folder in memory; the copy into the run's folder is ours, so that a
 full disk is an error that the run survives, and no file is ever there by half.
 """
+import errno
 import glob
 import json
 import os
@@ -21,6 +22,7 @@ def write(engine, out, scratch, state):
     """Snapshot `engine` into folder `out`; `state`: dict stored with it. OSError where the disk does not take it."""
     os.makedirs(scratch, exist_ok=True)  # systemd's RemoveIPC empties /dev/shm when its user logs out
     made, kept = os.path.join(scratch, "snapshot"), prefix(out, engine.iter)
+    require_room(engine, scratch)
     engine.snapshot(made)
     _point(made + ".solverstate", kept + ".caffemodel")
     hashes = {ending: files.sha256(made + ending) for ending in ENDINGS}
@@ -28,6 +30,13 @@ def write(engine, out, scratch, state):
         move(made + ending, kept + ending)
     with files.replacing(kept + ".json") as temporary, open(temporary, "w") as f:
         json.dump(dict(state, iteration=engine.iter, sha256=hashes), f, indent=1)
+
+
+def require_room(engine, scratch):
+    """OSError where `scratch` is too full for a snapshot: Caffe would abort the process."""
+    need = 3 * sum(blob.nbytes for blobs in engine.weights().values() for blob in blobs)
+    if shutil.disk_usage(scratch).free < need:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), scratch)
 
 
 def move(source, target):
