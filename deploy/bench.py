@@ -56,6 +56,8 @@ def ask(worker, count):
 def plans(here, caffe, rivals, folder):
     """[(name, threads, crops, worker)] of everything that can run here, and the lines that say what cannot."""
     made, missing = [], []
+    if rivals and not os.path.exists(rivals[0]):
+        missing, rivals = ["ready-made packages: they are not installed in %s" % rivals[0]], []
     cores = len(os.sched_getaffinity(0))
     for threads in sorted({1, cores}):
         for crops in (1, 10):

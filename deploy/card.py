@@ -83,7 +83,7 @@ def chain(path):
     return found
 
 
-def made_how(path, data_folder):
+def made_how(path):
     """model.json's account of the training: the runs, the first one last, and the data behind them."""
     runs = []
     for folder, run in chain(path):
@@ -141,7 +141,8 @@ def _accuracy(about, row):
             lines.append("| ONNX Runtime, `%s` | %s | %s | %d | %s |" % (
                 name, percent(a[name]["ten_crops"]), percent(a[name]["one_crop"]), a["n"], _part(a["split"])))
     if row:
-        lines.append("| the paper, trial 1 | %.2f%% | | %d | PrivateTest |" % (row.trials[0], facts.FERPLUS_IMAGES["test"]))
+        if about["trial"]:
+            lines.append("| the paper, trial %d | %.2f%% | | %d | PrivateTest |" % (about["trial"], row.trials[about["trial"] - 1], facts.FERPLUS_IMAGES["test"]))
         lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, facts.FERPLUS_IMAGES["test"]))
     if names.INT8 in a:
         lines += ["", "int8 costs %+.2f points with ten crops, %+.2f with one." % tuple(
@@ -187,7 +188,7 @@ def _making(runs, about):
         solver = run["solver"] or {}
         images, iterations = run["train"]["images"] or 0, run["iterations"] or 0
         lines += ["**%s**: engine %s, commit %s, %s iterations%s%s%s." % (
-            kind, run["engine"], ", ".join(commit[:12] for commit in run["git_commit"]), "{:,}".format(iterations),
+            kind, run["engine"], ", ".join(commit[:12] + commit[40:] for commit in run["git_commit"]), "{:,}".format(iterations),
             " (%.3g epochs of batches of %d)" % (iterations * ours.BATCH / images, ours.BATCH) if images else "",
             ", %s" % duration(run["seconds"]) if run["seconds"] else "", " on one %s" % run["machine"] if run["machine"] else ""), "",
             "    " + run["command"], "",
@@ -239,7 +240,8 @@ def make(model, name, root, data_folder, split, caffe):
     path, folder = folder_of(model)
     row = row_of(os.path.abspath(path))
     tested = metrics(folder, split)
-    more = {"row": row.row if row else None, "training": made_how(path, data_folder)}
+    trial = re.fullmatch(r"trial([1-5])", os.path.basename(os.path.abspath(folder)))
+    more = {"row": row.row if row else None, "trial": int(trial.group(1)) if trial else None, "training": made_how(path)}
     if tested:
         if tested["made_from"]["weights_sha256"] != files.sha256(path):
             raise errors.Fail("metrics_%s.json in %s is of other weights: test it again with `make eval`" % (split, folder))

@@ -34,6 +34,7 @@ def session(path, threads=None):
         raise errors.Fail("%s is not there: make it with `make export`" % path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what matters comes as exception
+    options.add_session_config_entry("session.x64quantprecision", "1")  # without VNNI, sums of int8 products would be cut off
     if threads:
         options.intra_op_num_threads = threads
     try:

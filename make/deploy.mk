@@ -26,6 +26,7 @@ $(call known,CROPS,$(CROPS),1 10)
 $(call known,FACES,$(FACES),detect given)
 
 DEPLOY_CAFFE = --caffe '$(filter-out none,$(CAFFE))'
+DEPLOY_NEEDS = $(if $(filter none,$(CAFFE)),,env)
 # Accuracies of an export are measured on the validation part unless SPLIT is given.
 DEPLOY_SPLIT = $(if $(filter file,$(origin SPLIT)),valid,$(SPLIT))
 
@@ -43,7 +44,7 @@ $(DEPLOY_ENV)/.complete-export: deploy/export.txt $(DEPLOY_ENV)/.complete
 	@touch $@
 
 .PHONY: export
-export: $(DEPLOY_ENV)/.complete-export | env ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
+export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
 	@$(DEPLOY) -m deploy.export $(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/)) \
 	  $(OUT:%=--out %) --data $(DATA) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
 
@@ -53,11 +54,11 @@ predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, vid
 	  $(MODEL:%=--model %) --crops $(CROPS) --faces $(FACES) $(DRAW:%=--draw %) $(FPS:%=--fps %) $(if $(CSV),--csv)
 
 .PHONY: models-check
-models-check: $(DEPLOY_ENV)/.complete-export | env ## the networks of models/: checksums, and the same scores in every runtime
+models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, and the same scores in every runtime
 	@$(DEPLOY) -m deploy.check $(MODELS) $(DEPLOY_CAFFE)
 
 .PHONY: model
-model: $(DEPLOY_ENV)/.complete-export | env ## models/NAME from the run in MODEL: its files, checked, its model card, the checksums
+model: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## models/NAME from the run in MODEL: its files, checked, its model card, the checksums
 	@$(DEPLOY) -m deploy.card $(or $(MODEL),$(error model needs MODEL=runs/.../trial1)) --name $(or $(NAME),$(error model needs NAME=)) \
 	  --root $(MODELS) --data $(DATA) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
 

@@ -143,25 +143,31 @@ def test_what_does_not_agree_is_not_kept(made, monkeypatch, capsys):
     assert not [name for name in os.listdir(os.path.dirname(out)) if "partial" in name]
 
 
-def test_without_caffe_it_says_so(made, tmp_path, capsys):
-    _, caffemodel, data_folder, _, _ = made
+@pytest.fixture(scope="module")
+def mean_alone(made):
+    """A data set's folder with nothing but its mean."""
+    folder = os.path.join(made[0], "mean_alone")
+    os.makedirs(folder)
+    os.link(os.path.join(made[2], "mean.binaryproto"), os.path.join(folder, "mean.binaryproto"))
+    return folder
+
+
+def test_without_caffe_it_says_so(made, mean_alone, tmp_path, capsys):
+    caffemodel, out = made[1], str(tmp_path / "a")
     with pytest.raises(errors.Fail, match="no scores from Caffe .*make env"):
-        export.export(caffemodel, str(tmp_path / "a"), str(data_folder), caffe="%s -c 'raise SystemExit(3)'" % sys.executable)
+        export.export(caffemodel, out, mean_alone, caffe="%s -c 'raise SystemExit(3)'" % sys.executable)
     with pytest.raises(errors.Fail, match="No such file.*make env"):
-        export.export(caffemodel, str(tmp_path / "a"), str(data_folder), caffe="no-such-command python3")
-    assert not os.path.exists(str(tmp_path / "a"))
-    about = export.export(caffemodel, str(tmp_path / "b"), str(data_folder), caffe="")
+        export.export(caffemodel, out, mean_alone, caffe="no-such-command python3")
+    assert not os.path.exists(out)
+    about = export.export(caffemodel, out, mean_alone, caffe="")
     assert about["checks"]["reference"].startswith("OpenCV") and "no Caffe was asked" in capsys.readouterr().out
 
 
-def test_without_images_int8_and_accuracy_are_left_out(made, tmp_path, capsys):
-    _, caffemodel, data_folder, _, _ = made
-    os.makedirs(str(tmp_path / "ferplus"))
-    os.link(os.path.join(data_folder, "mean.binaryproto"), str(tmp_path / "ferplus" / "mean.binaryproto"))
-    about = export.export(caffemodel, str(tmp_path / "out"), str(tmp_path / "ferplus"), caffe="")
-    assert "accuracy" not in about and names.INT8 not in os.listdir(str(tmp_path / "out"))
-    assert "is left out" in capsys.readouterr().out
-    again = export.export(export.find(str(tmp_path / "out")), str(tmp_path / "again"), "nowhere", caffe="")  # the mean comes from model.json
+def test_without_images_int8_and_accuracy_are_left_out(made, mean_alone, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    about = export.export(made[1], out, mean_alone, caffe="")
+    assert "accuracy" not in about and names.INT8 not in os.listdir(out) and "is left out" in capsys.readouterr().out
+    again = export.export(export.find(out), str(tmp_path / "again"), "nowhere", caffe="")  # the mean comes from model.json
     assert again["mean"] == about["mean"] and again["classes"] == about["classes"]
 
 
