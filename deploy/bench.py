@@ -34,8 +34,9 @@ RIVALS = (("fer (TensorFlow Lite)", "fer"), ("fer (Keras)", "fer_keras"), ("face
 def start(python, kind, folder, threads, crops):
     """Begin a worker; its first line says that it is ready, or why it is not."""
     return subprocess.Popen(
-        python + ["-m", "deploy.bench_worker", kind, folder, str(threads), str(crops)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, universal_newlines=True, env=dict(os.environ, GLOG_minloglevel="2", **dict.fromkeys(THREAD_VARIABLES, str(threads))))
+        python + ["-m", "deploy.bench_worker", kind, folder, str(threads), str(crops)], cwd=ROOT, universal_newlines=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=dict(os.environ, GLOG_minloglevel="2", **dict.fromkeys(THREAD_VARIABLES, str(threads))))
 
 
 def answer(worker):

@@ -21,11 +21,14 @@ README = "README.md"
 BEGIN, END = "<!-- networks: written by `make model` -->", "<!-- end of networks -->"
 
 # Data set -> what its terms say, for the networks trained on it.
+_CIFAR = ("%s (Krizhevsky, 2009): no formal licence; its authors ask to be cited (*Learning Multiple Layers of Features from Tiny "
+          "Images*).")
 LICENCES = {
-    "ferplus": "FER+ (Barsoum et al., 2016): the labels are Microsoft's, MIT licence. Its images are FER2013's (Goodfellow et al., 2013), given out under "
-               "the rules of the Kaggle competition *Challenges in Representation Learning*; copies that carry another licence had no right to it.",
-    "cifar10": "CIFAR-10 (Krizhevsky, 2009): no formal licence; its authors ask to be cited (*Learning Multiple Layers of Features from Tiny Images*).",
-    "cifar100": "CIFAR-100 (Krizhevsky, 2009): no formal licence; its authors ask to be cited (*Learning Multiple Layers of Features from Tiny Images*).",
+    "ferplus": "FER+ (Barsoum et al., 2016): the labels are Microsoft's, MIT licence. Its images are FER2013's (Goodfellow et al., 2013), given "
+               "out under the rules of the Kaggle competition *Challenges in Representation Learning*; copies that carry another licence had no "
+               "right to it.",
+    "cifar10": _CIFAR % "CIFAR-10",
+    "cifar100": _CIFAR % "CIFAR-100",
     "cinic10": "CINIC-10 (Darlow et al., 2018): CC BY 4.0; part of its images are ImageNet's, under ImageNet's terms (non-commercial research).",
     "imagenet32": "ImageNet32 (Chrabaszcz et al., 2017): ImageNet's terms, non-commercial research.",
     "webface": "CASIA-WebFace (Yi et al., 2014): research only; InsightFace's copy says the same of networks trained on it.",
@@ -90,12 +93,13 @@ def made_how(path):
         inputs, sessions = run.get("inputs", {}), run.get("sessions", [])
         if not run:
             continue
-        command = sessions[-1].get("command", []) if sessions else []
+        first, last = (sessions[i] if sessions else {} for i in (0, -1))
         runs.append({
-            "folder": export.shown_path(folder), "command": " ".join(["python3 -m training.run"] + [_local(word) for word in command[1:]]),
+            "folder": export.shown_path(folder),
+            "command": " ".join(["python3 -m training.run"] + [_local(word) for word in last.get("command", [])[1:]]),
             "engine": inputs.get("engine"), "git_commit": sorted({s.get("git_commit") or "unknown" for s in sessions}),
-            "sessions": len(sessions), "began": sessions[0].get("began") if sessions else None, "ended": sessions[-1].get("ended") if sessions else None,
-            "machine": sessions[-1].get("machine") if sessions else None, "versions": sessions[-1].get("versions") if sessions else None,
+            "sessions": len(sessions), "began": first.get("began"), "ended": last.get("ended"), "machine": last.get("machine"),
+            "versions": last.get("versions"),
             "iterations": run.get("iteration"), "seconds": run.get("seconds"),
             "solver": inputs.get("solver"),
             "train": {key: inputs.get("train", {}).get(key) for key in ("lmdb", "images", "sha256")}})
@@ -135,21 +139,23 @@ def _accuracy(about, row):
     lines = ["## Accuracy", "", "| | ten crops | one crop | n | part |", "| --- | --- | --- | --- | --- |"]
     tested, a = about.get("metrics"), about.get("accuracy", {})
     if tested:
-        lines.append("| `make eval`, engine %s | %s | %s | %d | %s |" % (tested["engine"], percent(tested["accuracy"]), percent(tested["one_crop_accuracy"]), tested["n"], _part(tested["split"])))
+        lines.append("| `make eval`, engine %s | %s | %s | %d | %s |" % (
+            tested["engine"], percent(tested["accuracy"]), percent(tested["one_crop_accuracy"]), tested["n"], _part(tested["split"])))
     for name in (names.FLOAT, names.INT8):
         if name in a:
             lines.append("| ONNX Runtime, `%s` | %s | %s | %d | %s |" % (
                 name, percent(a[name]["ten_crops"]), percent(a[name]["one_crop"]), a["n"], _part(a["split"])))
     if row:
         if about["trial"]:
-            lines.append("| the paper, trial %d | %.2f%% | | %d | PrivateTest |" % (about["trial"], row.trials[about["trial"] - 1], facts.FERPLUS_IMAGES["test"]))
+            lines.append("| the paper, trial %d | %.2f%% | | %d | PrivateTest |" % (
+                about["trial"], row.trials[about["trial"] - 1], facts.FERPLUS_IMAGES["test"]))
         lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, facts.FERPLUS_IMAGES["test"]))
     if names.INT8 in a:
         lines += ["", "int8 costs %+.2f points with ten crops, %+.2f with one." % tuple(
             100 * (a[names.INT8][key] - a[names.FLOAT][key]) for key in ("ten_crops", "one_crop"))]
     if row and "split" in (tested or a) and (tested or a)["split"] != "test":
-        lines += ["", "The paper's figures are of another part: PrivateTest's pixels were not at hand. No image of PublicTest was used for training, and no snapshot "
-                      "was chosen by it. One trial, so no standard deviation."]
+        lines += ["", "The paper's figures are of another part: PrivateTest's pixels were not at hand. No image of PublicTest was used for "
+                      "training, and no snapshot was chosen by it. One trial, so no standard deviation."]
     return "\n".join(lines)
 
 
@@ -158,7 +164,8 @@ def _part(split):
 
 
 def _per_class(tested):
-    lines = ["## Each class", "", "Ten crops, %s, n = %d; mean class accuracy %s." % (_part(tested["split"]), tested["n"], percent(tested["mean_class_accuracy"])), "",
+    lines = ["## Each class", "", "Ten crops, %s, n = %d; mean class accuracy %s." % (
+                 _part(tested["split"]), tested["n"], percent(tested["mean_class_accuracy"])), "",
              "| class | n | precision | recall | F1 |", "| --- | --- | --- | --- | --- |"]
     return "\n".join(lines + ["| %s | %d | %.1f%% | %.1f%% | %.1f%% |" % (
         c["name"], c["n"], 100 * c["precision"], 100 * c["recall"], 100 * c["f1"]) for c in tested["per_class"]])
@@ -245,8 +252,8 @@ def make(model, name, root, data_folder, split, caffe):
     if tested:
         if tested["made_from"]["weights_sha256"] != files.sha256(path):
             raise errors.Fail("metrics_%s.json in %s is of other weights: test it again with `make eval`" % (split, folder))
-        more["metrics"] = dict({key: tested[key] for key in ("split", "n", "accuracy", "one_crop_accuracy", "mean_class_accuracy", "per_class", "confusion")},
-                               engine=tested["made_from"]["engine"])
+        kept = ("split", "n", "accuracy", "one_crop_accuracy", "mean_class_accuracy", "per_class", "confusion")
+        more["metrics"] = dict({key: tested[key] for key in kept}, engine=tested["made_from"]["engine"])
     os.makedirs(root, exist_ok=True)
     about = export.export(path, os.path.join(root, name), data_folder, split, caffe, name=name, more=more,
                           extra=lambda facts_: {README: card(facts_, row)})

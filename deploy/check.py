@@ -60,7 +60,8 @@ def table(checks):
     lines = ["%d crops; largest difference of a probability from %s:" % (checks["crops"], checks["reference"])]
     if checks["reference"] != CAFFE:
         lines.insert(0, "warning: no Caffe was asked; the reference is another runtime")
-    lines += ["  %-46s %8s" % (name, "" if name == checks["reference"] else "%.1e" % value) + ("   (int8: not bound to agree)" if _int8(name) else "")
+    lines += ["  %-46s %8s%s" % (name, "" if name == checks["reference"] else "%.1e" % value,
+                                 "   (int8: not bound to agree)" if _int8(name) else "")
               for name, value in checks["runtimes"].items()]
     return "\n".join(lines)
 
@@ -112,8 +113,10 @@ def check_checksums(root):
     there = checksums(root)
     for name in sorted(set(wanted) | set(there)):
         if wanted.get(name) != there.get(name):
-            problem = "is missing" if name not in there else "is in no line of SHA256SUMS" if name not in wanted else "is not the file of SHA256SUMS"
-            raise errors.Fail("%s %s: get it back (`git checkout models`) or make it again with `make model`" % (os.path.join(root, name), problem))
+            problem = ("is missing" if name not in there else "is in no line of SHA256SUMS" if name not in wanted else
+                       "is not the file of SHA256SUMS")
+            raise errors.Fail("%s %s: get it back (`git checkout models`) or make it again with `make model`"
+                              % (os.path.join(root, name), problem))
     return len(there)
 
 

@@ -101,10 +101,11 @@ def shown_path(path):
 def describe(path, net, mean, name):
     """The beginnings of model.json."""
     run = run_record(path)
-    last = run.get("sessions", [{}])[-1]
+    last, classes = run.get("sessions", [{}])[-1], network.class_names(net)
     return {
-        "name": name, "net": net.name, "classes": network.class_names(net), "input": INPUT, "colour_order": ours.COLOUR_ORDER,
-        "resize": facts.RESIZE, "crop": network.input_shape(net)[-1], "mean": [round(float(value), 6) for value in mean],
+        "name": name, "net": net.name, "classes": classes, "input": INPUT, "colour_order": ours.COLOUR_ORDER,
+        "crop": network.input_shape(net)[-1], "mean": [round(float(value), 6) for value in mean],
+        **({"resize": facts.RESIZE} if tuple(classes) == facts.EXPRESSIONS else {}),  # CIFAR's are padded instead
         "source": {"caffemodel": shown_path(path), "sha256": files.sha256(path),
                    "engine": run.get("inputs", {}).get("engine"), "git_commit": last.get("git_commit"),
                    "iterations": run.get("iteration")},
@@ -191,6 +192,8 @@ def export(path, out, data_folder, split="valid", caffe="env/run python3", proto
     if calibration is None:
         print("no %s/train_lmdb to calibrate int8 on: %s is left out" % (data_folder, names.INT8))
     test = accuracies(data_folder, split, about["crop"]) if has_part(data_folder, split) else None
+    if test is None:
+        print("no %s/%s_lmdb: accuracies are not measured" % (data_folder, split))
     with files.replacing(out) as folder:
         os.makedirs(folder)
         write(path, net, model, about, folder, calibration, test)

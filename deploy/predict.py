@@ -64,7 +64,7 @@ class Predictor:
         probabilities ({expression: 0 to 1}). Fail on a file that is no image.
         """
         image = sources.read_image(image) if isinstance(image, (str, os.PathLike)) else image
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
+        if image.dtype != np.uint8 or not image.size or (image.ndim != 2 and image.shape[2:] != (3,)):
             raise ValueError("an image is uint8 H x W or H x W x 3 (BGR), not %s %s" % (image.dtype, image.shape))
         if self.find == "given":
             found = [faces.whole(image)]

@@ -74,8 +74,10 @@ def of_folder(folder, mean):
     def path(name):
         return os.path.join(folder, name)
 
-    found = [opencv_caffe(path(prototxt), path(caffemodel), mean, "OpenCV, Caffe importer, " + prototxt) for prototxt, caffemodel in names.CAFFE]
-    found += [opencv_onnx(path(names.FLOAT), "OpenCV, ONNX importer, " + names.FLOAT), onnx_runtime(path(names.FLOAT), "ONNX Runtime, " + names.FLOAT, threads=1)]
+    found = [opencv_caffe(path(prototxt), path(caffemodel), mean, "OpenCV, Caffe importer, " + prototxt)
+             for prototxt, caffemodel in names.CAFFE]
+    found += [opencv_onnx(path(names.FLOAT), "OpenCV, ONNX importer, " + names.FLOAT),
+              onnx_runtime(path(names.FLOAT), "ONNX Runtime, " + names.FLOAT, threads=1)]
     if os.path.exists(path(names.BATCH1)):
         found += [opencv_onnx(path(names.BATCH1), "OpenCV, ONNX importer, " + names.BATCH1, one_by_one=True),
                   onnx_runtime(path(names.BATCH1), "ONNX Runtime, " + names.BATCH1, threads=1, one_by_one=True)]

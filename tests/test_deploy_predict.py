@@ -103,7 +103,8 @@ def test_faces_of_a_photograph_are_found_and_drawn(model, photograph, tmp_path, 
     one, other = sorted(records, key=lambda r: r["box"])
     assert near_the_face(one["box"]) and near_the_face([1024 - other["box"][0] - other["box"][2]] + other["box"][1:]) and one["score"] > 0.8
     for record in records:
-        assert abs(sum(record["probabilities"].values()) - 1) < 1e-4 and record["label"] == max(record["probabilities"], key=record["probabilities"].get)
+        shares = record["probabilities"]
+        assert abs(sum(shares.values()) - 1) < 1e-4 and record["label"] == max(shares, key=shares.get)
     changed = (cv2.absdiff(cv2.imread(str(drawn)), cv2.imread(two)).max(axis=2) > 60)
     x, y, width, height = one["box"]
     assert changed[y, x:x + width].mean() > 0.8 and not changed[300:].any()
@@ -121,6 +122,9 @@ def test_a_face_is_found_at_any_size(model, photograph):
     assert p(photograph[..., 0])[0]["box"] == pytest.approx(p(photograph)[0]["box"], abs=12)  # grey
     with pytest.raises(ValueError, match="uint8"):
         p(photograph.astype(np.float32))
+    with pytest.raises(ValueError, match="uint8"):
+        p(np.dstack([photograph, photograph[..., :1]]))
+    assert [p(np.zeros(shape + (3,), np.uint8)) for shape in ((1, 1), (1, 5000), (5000, 1))] == [[], [], []]
 
 
 def test_no_face_is_said(model, tmp_path, run):
@@ -140,7 +144,8 @@ def test_a_folder_as_csv_with_a_bad_file_among_the_good(model, photograph, tmp_p
     status, table, err = run("--model", model, tmp_path / "in", "--csv", "--draw", tmp_path / "out")
     lines = list(csv.DictReader(io.StringIO(table)))
     assert list(lines[0]) == ["file", "frame", "time", "x", "y", "width", "height", "score", "label", *facts.EXPRESSIONS, "problem"]
-    assert [os.path.basename(line["file"]) for line in lines] == ["a.jpg", "b.webp"] and all(near_the_face([int(line[k]) for k in ("x", "y", "width", "height")]) for line in lines)
+    assert [os.path.basename(line["file"]) for line in lines] == ["a.jpg", "b.webp"]
+    assert all(near_the_face([int(line[k]) for k in ("x", "y", "width", "height")]) for line in lines)
     assert status == 1 and err.splitlines() == ["error: %s: no PNG, JPEG or WebP image, and by its name no video" % (tmp_path / "in" / "bad.png"),
                                                 "error: 1 of 3 files could not be read (named above)"]
     assert sorted(os.listdir(str(tmp_path / "out"))) == ["a.jpg", "b.webp"]
@@ -174,7 +179,8 @@ def test_a_video_is_read_at_the_rate_asked_for(model, clip, tmp_path, run):
     assert len(run("--model", model, clip, "--crops", 1, "--limit", 3)[1]) == 3
 
 
-@pytest.mark.parametrize("kind, code, said", ((".avi", "MJPG", "ends after 1[0-9] of 30 frames: it is cut short"), (".mp4", "mp4v", "no video that OpenCV can read, or one that is cut short")))
+@pytest.mark.parametrize("kind, code, said", (
+    (".avi", "MJPG", "ends after 1[0-9] of 30 frames: it is cut short"), (".mp4", "mp4v", "no video that OpenCV can read, or one that is cut short")))
 def test_a_video_that_is_cut_short_says_so_after_what_it_has(model, clip, tmp_path, run, kind, code, said):
     whole = write_video(tmp_path / ("whole" + kind), [frame.image for frame in sources.frames(clip)], code)
     with open(whole, "rb") as f:
@@ -210,7 +216,8 @@ def test_a_camera_gives_its_newest_frames_at_the_rate_asked_for(clip):
 def png(width, height, body=b"0" * 1000):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b""))
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
 
 
 JPEG = cv2.imencode(".jpg", np.full((64, 64, 3), 99, np.uint8))[1].tobytes()
@@ -259,9 +266,12 @@ def test_bad_arguments_are_one_line(model, photograph, tmp_path, run):
 
 def test_three_lines_of_python_from_anywhere_with_light_dependencies(model, photograph, tmp_path):
     photo = save(tmp_path / "photo.png", photograph)
-    script = ("import sys; sys.path.append(%r)\nfrom deploy import predict\np = predict.Predictor(%r)\nprint(p(%r)[0]['label'])\n"
-              "heavy = {'google.protobuf', 'onnx', 'lmdb', 'caffe', 'torch', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\nassert not heavy, heavy" % (ROOT, model, photo))
-    ran = subprocess.run([sys.executable, "-c", script], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    script = ("import sys; sys.path.append(%r)\nfrom deploy import predict\n"
+              "p = predict.Predictor(%r)\nprint(p(%r)[0]['label'])\n"
+              "heavy = {'google.protobuf', 'onnx', 'lmdb', 'caffe', 'torch', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+              "assert not heavy, heavy" % (ROOT, model, photo))
+    ran = subprocess.run([sys.executable, "-c", script], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         universal_newlines=True)
     assert ran.returncode == 0 and ran.stdout.strip() in facts.EXPRESSIONS, ran.stdout
 
 
