@@ -19,6 +19,7 @@ Found = namedtuple("Found", "box score")  # x, y, width, height in pixels (int),
 SQUARE = 1.15  # side of FER2013's square, in roots of the area of YuNet's box
 FER_SIDE = 48  # FER2013's images
 LARGEST_SIDE = 640  # pixels; larger images are searched at this size: YuNet finds faces of about 10 to 300 pixels
+SMALLEST = 10  # pixels; of images with a smaller side it makes nonsense, infinite boxes too
 SCORE = 0.7  # YuNet's confidence; OpenCV's default of 0.9 loses faces in poor light, below 0.6 come false ones
 OVERLAP, MOST = 0.3, 5000  # OpenCV's defaults
 
@@ -32,13 +33,15 @@ def detector(score=SCORE):
 def detect(image, score=SCORE, largest_side=LARGEST_SIDE):
     """The Found faces of uint8 H x W x 3 (BGR), largest first; [] where there are none."""
     scale = min(1.0, largest_side / max(image.shape[:2]))
+    if min(image.shape[:2]) * scale < SMALLEST:
+        return []
     size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
     small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     yunet = detector(score)
     yunet.setInputSize(small.shape[1::-1])
     rows = yunet.detect(small)[1]
     found = [Found(tuple(int(round(v / scale)) for v in row[:4]), float(row[14]))
-             for row in (() if rows is None else rows) if np.isfinite(row).all()]  # images of a few pixels give infinite boxes
+             for row in (() if rows is None else rows)]
     return sorted((each for each in found if min(each.box[2:]) > 0), key=lambda each: -each.box[2] * each.box[3])
 
 
@@ -62,12 +65,10 @@ def cut(image, box):
     By way of FER2013's 48x48, then as data_prep stores it. Beyond the image its edge is continued.
     """
     x, y, side, _ = box
-    height, width = image.shape[:2]
-    left, top, right, bottom = max(0, -x), max(0, -y), max(0, x + side - width), max(0, y + side - height)
-    part = image[max(0, y):max(0, y) + side - top - bottom, max(0, x):max(0, x) + side - left - right]
+    rows, columns = (np.clip(np.arange(start, start + side), 0, end - 1) for start, end in zip((y, x), image.shape))
+    part = image[rows[:, None], columns]
     if part.ndim == 3:
         part = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
-    part = cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_REPLICATE)
     if part.shape != (FER_SIDE, FER_SIDE):
         part = cv2.resize(part, (FER_SIDE, FER_SIDE), interpolation=cv2.INTER_AREA if side > FER_SIDE else cv2.INTER_LINEAR)
     return np.ascontiguousarray(images.fit(part, "resize"))
