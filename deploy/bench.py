@@ -19,7 +19,7 @@ import numpy as np
 
 import errors
 from caffe_files import binary, text
-from deploy import check, export, names
+from deploy import check, export, names, runtimes
 from netgen import resnet, weights
 from progress import Progress
 
@@ -91,7 +91,7 @@ def table(made, times, faces, net):
     return "\n".join(lines)
 
 
-def random_network(folder, caffe):
+def random_network(folder):
     """An export with random weights, for where there is no trained network; int8 is calibrated on drawn faces."""
     net = resnet.deploy_net(20, "ferplus", 8)
     prototxt, caffemodel = (os.path.join(folder, name) for name in ("deploy.prototxt", "random.caffemodel"))
@@ -116,8 +116,9 @@ def main():
     each = max(1, args.faces // args.rounds)
     with tempfile.TemporaryDirectory(prefix="fer-lite-bench-") as scratch, contextlib.ExitStack() as stack:
         if not args.model:
-            random_network(scratch, args.caffe)
+            random_network(scratch)
         folder = os.path.abspath(args.model or scratch)
+        net = runtimes.facts(folder)["net"]
         made, missing = plans([sys.executable], shlex.split(args.caffe), shlex.split(args.rivals or ""), folder)
         for *_, worker in made:
             stack.callback(_stop, worker)
@@ -131,8 +132,7 @@ def main():
                         raise errors.Fail("%s stopped in the middle (%s)" % (name, found["problem"]))
                     times[name, threads, crops] += found["seconds"]
                     bar.add()
-        with open(os.path.join(folder, names.FACTS)) as f:
-            print("\n" + table(made, times, each * args.rounds, json.load(f)["net"]))
+    print("\n" + table(made, times, each * args.rounds, net))
     for line in missing:
         print("not run: " + line)
     if not args.rivals:

@@ -35,13 +35,11 @@ def detect(image, score=SCORE, largest_side=LARGEST_SIDE):
     scale = min(1.0, largest_side / max(image.shape[:2]))
     if min(image.shape[:2]) * scale < SMALLEST:
         return []
-    size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
-    small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     yunet = detector(score)
     yunet.setInputSize(small.shape[1::-1])
     rows = yunet.detect(small)[1]
-    found = [Found(tuple(int(round(v / scale)) for v in row[:4]), float(row[14]))
-             for row in (() if rows is None else rows)]
+    found = [] if rows is None else [Found(tuple(int(round(v / scale)) for v in row[:4]), float(row[14])) for row in rows]
     return sorted((each for each in found if min(each.box[2:]) > 0), key=lambda each: -each.box[2] * each.box[3])
 
 

@@ -16,7 +16,7 @@ import evaluation_data
 import files
 from caffe_files import binary, text
 from caffe_files import messages as m
-from deploy import caffe_scores, card, check, export, names, onnx_net, quantize, runtimes
+from deploy import bench, caffe_scores, card, check, export, names, onnx_net, quantize, runtimes
 from evaluation import crops
 from google.protobuf import text_format
 from netgen import weights
@@ -345,3 +345,16 @@ def test_the_snippets_of_models_readme_run(shipped, tmp_path):
         ran = subprocess.run(python + ["-c", "\n".join(lines)], cwd=str(tmp_path), stdout=subprocess.PIPE, universal_newlines=True)
         labels += ran.stdout.split()
     assert len(labels) == 4 and len(set(labels)) == 1 and labels[0] in facts.EXPRESSIONS
+
+
+def test_the_bench_times_what_runs_and_names_what_does_not(made, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "OURS", (("ONNX Runtime, float", "onnx"), ("OpenCV, Caffe importer", "opencv_caffe")))
+    monkeypatch.setattr(bench, "RIVALS", (("fer (TensorFlow Lite)", "fer"),))  # this Python has no fer
+    monkeypatch.setattr(sys, "argv", ["bench", "--model", made[3], "--faces", "4", "--rounds", "2", "--rivals", sys.executable])
+    with pytest.raises(SystemExit) as end:
+        bench.main()
+    printed = capsys.readouterr().out
+    figures = [line.split()[-3:] for line in printed.splitlines() if line.startswith(("ONNX", "OpenCV"))]
+    assert not end.value.code and len(figures) == 2 * 2 * len({1, len(os.sched_getaffinity(0))})
+    assert all(float(number) > 0 for line in figures for number in line)
+    assert "not run: fer (TensorFlow Lite): ModuleNotFoundError" in printed
