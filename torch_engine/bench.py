@@ -1,6 +1,6 @@
 """How fast the PyTorch engine is, as ratios in one run on this machine: ResNet-20, batch 128, in turns.
 
-    python3 -m torch_engine.bench [--rounds 3] [--caffe "env/run python3"]
+    python3 -m torch_engine.bench [--rounds 3] [--caffe "env/run env PYTHONPATH=. python3"]
 
 Our figures and Caffe's are whole runs of training.run (data read from an LMDB, cropped, logged; starting and validation
 left out) and of evaluation.test; beside them a bare training step and a usual script (rivals.py), and what the machine's
@@ -61,11 +61,11 @@ def rival(kind, precision, threads):
 
 
 def test(python, engine, folder, out):
-    """Images/s of a ten-crop test, with its start."""
+    """Images/s of a ten-crop test of the training part's images, with its start."""
     subprocess.run(python + ["-m", "evaluation.test", "--engine", engine, "--deploy", "deploy.prototxt", "--weights",
-                             "net.caffemodel", "--data", ".", "--split", "test", "--out", out],
+                             "net.caffemodel", "--data", ".", "--split", "train", "--out", out],
                    cwd=folder, env=environment(os.cpu_count()), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    with open(os.path.join(folder, out, "metrics_test.json")) as f:
+    with open(os.path.join(folder, out, "metrics_train.json")) as f:
         return json.load(f)["made_from"]["images_per_second"]
 
 
@@ -129,7 +129,8 @@ def main():
     parser = argparse.ArgumentParser(prog="python3 -m torch_engine.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=20)
-    parser.add_argument("--caffe", default=os.path.join(ROOT, "env", "run") + " python3", help="the Python that has Caffe")
+    parser.add_argument("--caffe", default="%s/env/run env PYTHONPATH=%s python3" % (ROOT, ROOT),
+                        help="the Python that has Caffe; env/run lets no PYTHONPATH in")
     parser.add_argument("--only", default="", help="only the lines with this text")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fer-lite-bench-") as folder:
