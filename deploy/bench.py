@@ -19,7 +19,7 @@ import numpy as np
 
 import errors
 from caffe_files import binary, text
-from deploy import check, export, names, runtimes
+from deploy import check, export, names
 from netgen import resnet, weights
 from progress import Progress
 
@@ -118,7 +118,7 @@ def main():
         if not args.model:
             random_network(scratch)
         folder = os.path.abspath(args.model or scratch)
-        net = runtimes.facts(folder)["net"]
+        net = names.facts(folder)["net"]
         made, missing = plans([sys.executable], shlex.split(args.caffe), shlex.split(args.rivals or ""), folder)
         for *_, worker in made:
             stack.callback(_stop, worker)

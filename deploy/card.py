@@ -6,13 +6,12 @@ Everything in the card comes from the run's run.json and metrics_SPLIT.json, the
 measured. The table of all networks and the checksums are written again each time.
 """
 import argparse
-import json
 import os
 import re
 
 import errors
 import files
-from deploy import check, export, names, runtimes
+from deploy import check, export, names
 from evaluation import show
 from paper import facts, ours
 from progress import duration
@@ -213,7 +212,7 @@ def overview(root):
     lines = ["| network | paper's row | parameters | ten crops | one crop | int8, ten crops | n, part | the paper (PrivateTest) |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     for name in check.networks(root):
-        about = runtimes.facts(os.path.join(root, name))
+        about = names.facts(os.path.join(root, name))
         a, row = about.get("accuracy", {}), about.get("row")
         paper_row = facts.row(row) if row else None
         float_, int8 = a.get(names.FLOAT), a.get(names.INT8)

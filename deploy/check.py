@@ -133,7 +133,7 @@ def main():
     wrong = []
     for name in found:
         folder = os.path.join(args.root, name)
-        about = runtimes.facts(folder)
+        about = names.facts(folder)
         checks = compare(folder, about, args.caffe, some_crops(about))
         print("\n%s (%s): %s" % (name, about["net"], table(checks)))
         try:

@@ -20,7 +20,7 @@ import errors
 import files
 from caffe_files import binary, text
 from caffe_files import messages as m
-from deploy import caffe_scores, check, names, onnx_net, quantize, runtimes
+from deploy import check, names, onnx_net, quantize, runtimes
 from evaluation import crops, data, network
 from netgen import fold, weights
 from paper import facts, ours
@@ -67,7 +67,7 @@ def mean_value(path, data_folder):
     """
     beside = os.path.dirname(path)
     if os.path.exists(os.path.join(beside, names.FACTS)):
-        return np.array(runtimes.facts(beside)["mean"], np.float32)
+        return np.array(names.facts(beside)["mean"], np.float32)
     mean_file = os.path.join(data_folder, "mean.binaryproto")
     if not os.path.exists(mean_file):
         raise errors.Fail("there is no %s, the mean that %s was trained with: run `%s` or name the folder with DATA="

@@ -3,7 +3,6 @@
 Every Runtime takes float32 N x 3 x 32 x 32, BGR, 0 to 255 (not centred), and gives float32 N x classes. Needs numpy,
 OpenCV 4 and ONNX Runtime alone.
 """
-import json
 import os
 from collections import namedtuple
 
@@ -15,17 +14,6 @@ import errors
 from deploy import names
 
 Runtime = namedtuple("Runtime", "name probabilities")  # evaluation.crops.ten_crop_mean takes one as its network
-
-
-def facts(folder):
-    """The dict in a network's model.json. Fail where `folder` is none of an exported network."""
-    try:
-        with open(os.path.join(folder, names.FACTS)) as f:
-            return json.load(f)
-    except (FileNotFoundError, NotADirectoryError):
-        raise errors.Fail("%s holds no exported network (no %s): make one with `make export MODEL=...`" % (folder, names.FACTS)) from None
-    except ValueError:
-        raise errors.Fail("%s is damaged: make it again with `make export`" % os.path.join(folder, names.FACTS)) from None
 
 
 def session(path, threads=None):

@@ -13,7 +13,7 @@ torch.set_num_threads(1)  # tiny nets
 import errors
 import evaluation_data
 import training_data
-from caffe_files import binary, text
+from caffe_files import text
 from caffe_files import messages as m
 from google.protobuf import text_format
 from torch_engine import data, device, engine, norm

@@ -10,7 +10,6 @@ more sensitive, to NUDGED times what Caffe differs from itself when it begins wi
 """
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 import caffe_side
 from caffe_files import binary, text
 from caffe_files import messages as m
-from torch_engine import data, engine, layers
+from torch_engine import data, engine
 from torch_engine import net as nets
 from torch_engine import solver as solvers
 

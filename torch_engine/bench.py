@@ -20,7 +20,6 @@ import torch
 
 import errors
 from caffe_files import binary, text
-from caffe_files import messages as m
 from netgen import describe, resnet, weights
 from paper import ours
 from progress import Progress

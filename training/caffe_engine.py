@@ -13,7 +13,6 @@ from collections import OrderedDict
 import numpy as np
 
 import errors
-from caffe_files import binary
 from caffe_files import messages as m
 from caffe_files import text
 from training import blas_settings, inputs, job

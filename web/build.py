@@ -34,13 +34,8 @@ def folders(model, root="models"):
 
 def offers(folder, place):
     """What the page lists for one network: a dict for each of its ONNX files. `place`: its folder in the page's addresses."""
-    path = os.path.join(folder, names.FACTS)
-    try:
-        with open(path) as f:
-            about = json.load(f)
-        name, classes = about["name"], about["classes"]
-    except (ValueError, KeyError, TypeError):
-        raise errors.Fail("%s is damaged: make it again with `make export`" % path) from None
+    about = names.facts(folder)
+    name, classes = about["name"], about["classes"]
     there = [file for file in KINDS if os.path.isfile(os.path.join(folder, file))]
     if not there:
         raise errors.Fail("%s has no %s: make it again with `make export`" % (folder, names.FLOAT))
