@@ -103,6 +103,7 @@ $(W)data/ferplus/train_lmdb_trial%/data.mdb: $(W)data/ferplus/manifest.json | en
 # Folders of runs: (depth, source), (depth, source, trial).
 pretrained = $(RUNS)/resnet$(1)_$(2)$(PRETRAIN_EPOCHS:%=-%ep)
 finetuned  = $(RUNS)/resnet$(1)_ferplus_from_$(2)$(if $(filter-out none,$(2)),$(PRETRAIN_EPOCHS:%=-%ep))$(FINETUNE_EPOCHS:%=_%ep)/trial$(3)
+# PRECISION is of training: tests are fp32 always, so that a network's accuracy is the same in every engine.
 engine = --engine $(ENGINE)$(addprefix -,$(filter-out fp32,$(PRECISION)))
 # (solver, out, options): one run, and its curves.
 define train
@@ -132,7 +133,7 @@ $(call finetuned,$(1),$(2),$(3))/final.caffemodel: \
 
 $(call finetuned,$(1),$(2),$(3))/metrics_%.json: $(call finetuned,$(1),$(2),$(3))/final.caffemodel \
 		$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt $(W)data/ferplus/manifest.json | env
-	@$$(LAUNCH) $$(PYTHON) -m evaluation.test --deploy $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt --weights $$< --data $(W)data/ferplus --split $$* $$(engine) $$(GPU:%=--gpu %) >/dev/null
+	@$$(LAUNCH) $$(PYTHON) -m evaluation.test --deploy $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt --weights $$< --data $(W)data/ferplus --split $$* --engine $(ENGINE) $$(GPU:%=--gpu %) >/dev/null
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(foreach t,$(ALL_TRIALS),$(eval $(call finetuning_rule,$(d),$(s),$(t))))))
 
