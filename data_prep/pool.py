@@ -1,5 +1,6 @@
 """Work spread over processes: results in the order of the tasks, few tasks in flight, workers that die with their parent."""
 import concurrent.futures
+import faulthandler
 import itertools
 import multiprocessing
 import os
@@ -63,7 +64,8 @@ def ahead(function, items):
 
 
 def _prepare_worker():
-    """Ctrl-C is the parent's to handle; a parent that was killed takes its workers with it."""
+    """Ctrl-C is the parent's to handle, and a crash the parent's to tell; a parent that was killed takes its workers with it."""
+    faulthandler.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
