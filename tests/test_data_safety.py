@@ -346,7 +346,8 @@ def test_a_killed_build_leaves_no_set_and_no_worker_and_the_next_completes_it(af
     if process.poll() is None:
         process.kill()
         process.communicate()
-        assert not (tmp_path / "cinic10").exists()
+        made = tmp_path / "cinic10"  # whole, where the kill came between its renaming and the end of the process
+        assert not made.exists() or (made / "manifest.json").exists()
         assert gone(process.pid)
     assert start(large, tmp_path).wait() == 0
     assert os.listdir(str(tmp_path)) == ["cinic10"]
