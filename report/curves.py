@@ -56,10 +56,7 @@ def main():
     parser.add_argument("runs", nargs="+", help="folders of runs; those that have no log yet are left out")
     parser.add_argument("--out", help="a picture with all of them")
     args = parser.parse_args()
-    logs = [(run, loop.read_log(os.path.join(run, "log.csv"))) for run in args.runs]
-    logs = [(run, rows) for run, rows in logs if rows]
-    if not logs:
-        raise errors.Fail("no run with a log in %s: train first, `make pretrain` or `make finetune`" % " ".join(args.runs[:3]))
+    logs = loop.read_logs(args.runs)
     for run, rows in logs:
         draw([(run, rows)], os.path.join(run, "curves.png"))
     if args.out:

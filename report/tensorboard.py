@@ -34,10 +34,7 @@ def main():
     parser.add_argument("--runs", default="runs", help="a run is named by its path from here (default: %(default)s)")
     parser.add_argument("--out", required=True, help="the folder to give to tensorboard --logdir")
     args = parser.parse_args()
-    logs = [(run, loop.read_log(os.path.join(run, "log.csv"))) for run in args.folders]
-    logs = [(run, rows) for run, rows in logs if rows]
-    if not logs:
-        raise errors.Fail("no run with a log in %s: train first, `make pretrain` or `make finetune`" % " ".join(args.folders[:3]))
+    logs = loop.read_logs(args.folders)
     for run, rows in logs:
         write(rows, record.began(run), os.path.join(args.out, os.path.relpath(run, args.runs)))
     print("wrote the logs of %d runs: tensorboard --logdir %s" % (len(logs), args.out))

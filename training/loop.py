@@ -102,6 +102,15 @@ def read_log(path):
     return rows
 
 
+def read_logs(runs):
+    """[(folder, rows of its log)] of those folders of `runs` that have a log. Fail where none has."""
+    logs = [(run, read_log(os.path.join(run, "log.csv"))) for run in runs]
+    logs = [(run, rows) for run, rows in logs if rows]
+    if not logs:
+        raise errors.Fail("no run with a log in %s: train first, `make pretrain` or `make finetune`" % " ".join(runs[:3]))
+    return logs
+
+
 class Run:
     """One job on one engine, from where the engine stands. `state`: of the snapshot that was restored, or {}."""
 
