@@ -67,9 +67,9 @@ doctor: ## check that this Caffe computes right: versions, BLAS, small nets agai
 prototxt: ## write prototxt/ and solvers/ again from paper/ and netgen/
 	@$(PYTHON) -m netgen
 
-# Another WORK has nets and solvers of its own, whose paths begin with it (the demo writes other ones there first).
+# Another WORK has nets and solvers of its own, whose paths begin with it (NETGEN: other ones; the demo writes its own there first).
 ifneq ($(W),)
-write_nets = @test -e $@ || $(PYTHON) -m netgen --root $(W:/=)
+write_nets = @test -e $@ || $(PYTHON) -m netgen --root $(W:/=) $(NETGEN)
 $(W)solvers/%.prototxt: | env
 	$(write_nets)
 $(W)prototxt/%.prototxt: | env

@@ -21,9 +21,10 @@ import cv2
 import lmdb
 import numpy as np
 
+import cores
 import errors
 from caffe_files import binary
-from data_prep import balance, cinic, labels, pool
+from data_prep import balance, cinic, labels
 from paper import facts, ours
 from progress import Progress
 
@@ -47,7 +48,7 @@ def run(args):
     for name in args.only or TASKS:
         with tempfile.TemporaryDirectory(prefix="bench-", dir=args.work) as folder:
             TASKS[name](args, folder)
-    print("%d processes; memory is the peak of all processes of the build together" % pool.cores())
+    print("%d processes; memory is the peak of all processes of the build together" % cores.count())
 
 
 def png_files(args, folder):

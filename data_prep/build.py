@@ -10,9 +10,10 @@ import cv2
 import lmdb
 import numpy as np
 
+import cores
 import errors
 import files
-from data_prep import built, duplicates, ferplus, labels, pool, sources
+from data_prep import built, duplicates, ferplus, labels, sources
 from paper import ours
 
 # Options that another set of the same name could be built with; they stand in its manifest.
@@ -26,7 +27,7 @@ def add_arguments(parser):
     parser.add_argument("--from", dest="given", metavar="PATH", help="read this file or folder instead")
     parser.add_argument("--out", default="data", help="where the folder SET is made (default: %(default)s)")
     parser.add_argument("--unofficial", action="store_true", help="take files whose size or checksum is not the official one")
-    parser.add_argument("--workers", type=int, default=pool.cores(), help="processes (default: the cores, %(default)s)")
+    parser.add_argument("--workers", type=int, default=cores.count(), help="processes (default: the cores, %(default)s)")
     parser.add_argument("--with-valid", action="store_true", help="cinic10: the validation part trains too")
     parser.add_argument("--labels", default=ours.LABEL_RULE, metavar="RULE",
                         help="ferplus: paper, ferplus, or a file of names and labels (default: %(default)s)")

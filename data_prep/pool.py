@@ -12,11 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 import errors
 
 
-def cores():
-    """How many processes to use unless told otherwise: THREADS where it is set, else this process's cores."""
-    return int(os.environ.get("THREADS") or len(os.sched_getaffinity(0)))
-
-
 def work(function, tasks, workers):
     """Yield function(*task) for each of `tasks` (an iterable of tuples), in order.
 

@@ -17,6 +17,7 @@ import tempfile
 
 import numpy as np
 
+import cores
 import errors
 from caffe_files import binary, text
 from deploy import check, export, names
@@ -24,8 +25,7 @@ from netgen import resnet, weights
 from progress import Progress
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS",
-                    "TF_NUM_INTEROP_THREADS")
+TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 OURS = (("Caffe", "caffe_as_trained"), ("Caffe, folded", "caffe_folded"), ("OpenCV, Caffe importer", "opencv_caffe"),
         ("OpenCV, ONNX importer", "opencv_onnx"), ("ONNX Runtime, float", "onnx"), ("ONNX Runtime, int8", "onnx_int8"))
 RIVALS = (("fer (TensorFlow Lite)", "fer"), ("fer (Keras)", "fer_keras"), ("facex (TensorFlow Lite)", "facex"))  # one crop each
@@ -36,7 +36,7 @@ def start(python, kind, folder, threads, crops):
     return subprocess.Popen(
         python + ["-m", "deploy.bench_worker", kind, folder, str(threads), str(crops)], cwd=ROOT, universal_newlines=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=dict(os.environ, GLOG_minloglevel="2", **dict.fromkeys(THREAD_VARIABLES, str(threads))))
+        env=dict(os.environ, GLOG_minloglevel="2", **cores.blas_threads(threads), **dict.fromkeys(TENSORFLOW_THREADS, str(threads))))
 
 
 def answer(worker):
@@ -59,8 +59,7 @@ def plans(here, caffe, rivals, folder):
     made, missing = [], []
     if rivals and not os.path.exists(rivals[0]):
         missing, rivals = ["ready-made packages: they are not installed in %s" % rivals[0]], []
-    cores = len(os.sched_getaffinity(0))
-    for threads in sorted({1, cores}):
+    for threads in sorted({1, cores.count()}):
         for crops in (1, 10):
             for name, kind in OURS + (RIVALS if rivals and crops == 1 else ()):
                 python = rivals if (name, kind) in RIVALS else caffe if kind.startswith("caffe") else here
@@ -78,7 +77,7 @@ def plans(here, caffe, rivals, folder):
 
 def table(made, times, faces, net):
     """The printed figures of {(name, threads, crops): seconds}."""
-    lines = ["%s, %d faces each, one at a time, %d cores here" % (net, faces, len(os.sched_getaffinity(0)))]
+    lines = ["%s, %d faces each, one at a time, %d cores here" % (net, faces, cores.count())]
     for threads in sorted({threads for _, threads, _, _ in made}):
         for crops in (1, 10):
             group = [(name, times[name, t, c]) for name, t, c, _ in made if (t, c) == (threads, crops)]

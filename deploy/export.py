@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+import cores
 import errors
 import files
 from caffe_files import binary, text
@@ -155,7 +156,7 @@ def accuracies(folder, split, size):
     part = data.open_part(folder, split, (3, size, size))
 
     def test(paths):
-        ran = {name: runtimes.onnx_runtime(path, threads=network.cores()) for name, path in paths.items()}
+        ran = {name: runtimes.onnx_runtime(path, threads=cores.count()) for name, path in paths.items()}
         right = {name: np.zeros(2, int) for name in paths}
         with Progress("testing on %s" % split, part.count) as bar:
             for batch in data.batches(part, AT_ONCE):

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+import cores
 import errors
 from caffe_files import binary
 from caffe_files import messages as m
@@ -128,7 +129,7 @@ def main():
             binary.write(caffemodel, random_weights(net, images, mean))
         model = weights.load(caffemodel, net)
         ways = {"caffe.Classifier, oversample=True": classifier(args.deploy, caffemodel, mean)}
-        processes = networks.cores()
+        processes = cores.count()
         with contextlib.ExitStack() as stack:
             for name, folded, workers in (
                 ("ours, the deploy net, 1 process", False, 1), ("ours, folded, 1 process", True, 1),

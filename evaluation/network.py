@@ -13,6 +13,7 @@ from concurrent import futures
 
 import numpy as np
 
+import cores
 import errors
 from caffe_files import binary, text
 from caffe_files import messages as m
@@ -21,7 +22,6 @@ from netgen import fold
 from paper import facts
 
 CROPS_AT_ONCE = 100  # crops in one forward pass: more is no faster on a CPU
-ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1")
 
 
 class Network:
@@ -63,22 +63,17 @@ def tester(net, model, mean, folded=True, workers=None, gpu=None):
 
     Both are float32 N x classes. `workers`: processes; None is one for each core (or THREADS), 1 this process alone.
     """
-    workers = 1 if gpu is not None else workers or cores()
+    workers = 1 if gpu is not None else workers or cores.count()
     set_up = (net.SerializeToString(), model.SerializeToString(), mean, folded, gpu)
     import_caffe()  # so that a missing Caffe is said here, once
     if workers == 1:
         test = _ten_crop_test(*set_up)
         yield lambda batches: ((batch, test(batch.images)) for batch in batches)
         return
-    os.environ.update(ONE_THREAD)  # for the processes started below; this one's BLAS is loaded already
+    os.environ.update(cores.blas_threads(1))  # for the processes started below; this one's BLAS is loaded already
     spawn = multiprocessing.get_context("spawn")
     with futures.ProcessPoolExecutor(workers, spawn, _start, set_up) as pool:
         yield lambda batches: deal(pool, _test, batches, 2 * workers)
-
-
-def cores():
-    """How many processes may run at once: THREADS where it is set, else the cores of this process."""
-    return int(os.environ.get("THREADS") or len(os.sched_getaffinity(0)))
 
 
 def deal(pool, test, batches, ahead):

@@ -59,10 +59,25 @@ def main():
     parser.add_argument("--shortcut", choices=resnet.SHORTCUTS, default=ours.SHORTCUT)
     parser.add_argument("--no-relu-after-sum", action="store_true", help="the sister paper's form")
     parser.add_argument("--conv-bias", action="store_true", help="the sister paper's form")
+    parser.add_argument("--batch", type=int, default=ours.BATCH, help="images of a training batch (default: %(default)s)")
+    parser.add_argument("--rates", type=_rate, nargs="+", default=[], metavar="STEP=RATE",
+                        help="learning rates to begin with; STEP: " + ", ".join("%s (default: %s)" % item for item in RATES.items()))
     args = parser.parse_args()
+    if args.batch < 1:
+        raise errors.Fail("--batch %d: a batch has at least one image" % args.batch)
     form = dict(shortcut=args.shortcut, relu_after_sum=not args.no_relu_after_sum, conv_bias=args.conv_bias)
-    written = write_all(args.root, args.depths, form=form)
+    written = write_all(args.root, args.depths, batch=args.batch, rates=dict(RATES, **dict(args.rates)), form=form)
     print("wrote %d files in prototxt/ and solvers/" % len(written))
+
+
+def _rate(text):
+    step, _, rate = text.partition("=")
+    try:
+        if step in RATES and float(rate) > 0:
+            return step, float(rate)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError("%s is not %s=RATE" % (text, "|".join(RATES)))
 
 
 if __name__ == "__main__":

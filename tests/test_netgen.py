@@ -8,7 +8,7 @@ import errors
 from caffe_files import messages as m
 from caffe_files import text
 from netgen import describe, resnet, solver
-from netgen.__main__ import write_all
+from netgen.__main__ import main, write_all
 from paper import facts, ours
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -202,3 +202,24 @@ def test_describe_prints_both_networks(capsys):
     said = capsys.readouterr().out
     for part in ("280,024", "474,456", "280K", "474K", "group2_block4_sum", "41,599,488"):
         assert part in said
+
+
+def test_other_batches_and_rates_by_the_command(tmp_path, monkeypatch, capsys):
+    def command(*more):
+        monkeypatch.setattr("sys.argv", ["netgen", "--root", str(tmp_path), "--depths", "20", *more])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code
+
+    assert command("--batch", "32", "--rates", "scratch=0.01", "pretrain=0.05") is None
+    rates = {"cifar10": 0.05, "ferplus_scratch": 0.01, "ferplus_finetune": facts.FINETUNE_RATE}
+    for name, rate in rates.items():
+        made = text.read(str(tmp_path / "solvers" / ("resnet20_%s.prototxt" % name)), m.SolverParameter)
+        assert made.base_lr == pytest.approx(rate)
+        net = text.read(made.net, m.NetParameter)
+        assert [layer.data_param.batch_size for layer in net.layer if layer.type == "Data"][0] == 32
+        if "ferplus" in name:  # as many epochs as the paper's
+            assert made.max_iter * 32 == facts.FINETUNE_EPOCHS * ours.DATASETS["ferplus"]["train"]
+    for wrong, said in ((["--batch", "0"], "--batch 0"), (["--rates", "scratch"], "scratch is not"), (["--rates", "warm=1"], "warm=1 is not")):
+        assert command(*wrong) in (1, 2)
+        assert said in capsys.readouterr().err.strip().splitlines()[-1]

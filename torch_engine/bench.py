@@ -18,13 +18,13 @@ import time
 
 import torch
 
+import cores
 import errors
 from caffe_files import binary, text
 from netgen import describe, resnet, weights
 from paper import ours
 from progress import Progress
 from torch_engine import device
-from training import THREAD_VARIABLES
 from training import bench as caffe_bench
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -34,7 +34,7 @@ PRODUCT = 4096  # side of the matrices
 
 def environment(threads):
     found = dict(os.environ, PYTHONPATH=ROOT, THREADS=str(threads), GLOG_minloglevel="2", MAKEFLAGS="")
-    found.update({name: str(threads) for name in THREAD_VARIABLES})
+    found.update(cores.blas_threads(threads))
     return found
 
 

@@ -5,6 +5,7 @@ import re
 
 import torch
 
+import cores
 import errors
 from caffe_files import messages as m
 
@@ -60,8 +61,7 @@ def to_device(array, device):
 def use_cores():
     """Threads of this process: THREADS where it is set, else every core, shared out among the jobs of `make -jN`."""
     jobs = re.search(r"(?:^|\s)-j(\d+)", os.environ.get("MAKEFLAGS", ""))
-    cores = len(os.sched_getaffinity(0)) // int(jobs.group(1) if jobs else 1)
-    torch.set_num_threads(int(os.environ.get("THREADS") or max(1, cores)))
+    torch.set_num_threads(cores.count(int(jobs.group(1) if jobs else 1)))
 
 
 def keep_memory():

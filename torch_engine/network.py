@@ -8,6 +8,7 @@ from concurrent import futures
 import numpy as np
 import torch
 
+import cores
 from caffe_files import binary
 from caffe_files import messages as m
 from evaluation import crops
@@ -49,7 +50,7 @@ class Network:
 def tester(net, model, mean, folded=True, workers=None, gpu=None, precision="fp32"):
     """As evaluation.network.tester; `workers`: threads, 1 on a GPU."""
     network, size = Network(net, model, folded, gpu, precision), networks.input_shape(net)[-1]
-    workers = 1 if gpu is not None else workers or networks.cores()
+    workers = 1 if gpu is not None else workers or cores.count()
     with futures.ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
         yield lambda batches: networks.deal(
             pool, lambda images: crops.ten_crop_mean(network, images, mean, size), batches, 2 * workers)

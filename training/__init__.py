@@ -27,11 +27,12 @@ run faster (training.bench). Cores are used by runs side by side.
 """
 import os
 
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+import cores
+
 BLAS_PREFIXES = ("OPENBLAS_", "OMP_", "MKL_", "BLIS_")
 
 if os.environ.get("THREADS"):
-    os.environ.update({name: os.environ["THREADS"] for name in THREAD_VARIABLES})
+    os.environ.update(cores.blas_threads(cores.count()))
 else:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe's own log repeats the net and every iteration

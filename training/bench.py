@@ -15,12 +15,13 @@ import tempfile
 
 import numpy as np
 
+import cores
 import errors
 from caffe_files import binary, text
 from netgen import resnet, solver
 from paper import ours
 from progress import Progress
-from training import THREAD_VARIABLES, job, loop
+from training import job, loop
 
 IMAGES, SIDE, CLASSES, TEST_BATCH = 2000, 40, 10, 100
 WARM = 2  # iterations before the clock: first touches of memory
@@ -50,7 +51,7 @@ def start(tool, folder, threads, name):
     path = os.pathsep.join([root] + os.environ.get("PYTHONPATH", "").split(os.pathsep))
     environment = dict(os.environ, GLOG_minloglevel="0" if tool == "stock" else "2", PYTHONPATH=path)
     environment.pop("THREADS", None)
-    environment.update({variable: str(threads) for variable in THREAD_VARIABLES})
+    environment.update(cores.blas_threads(threads))
     command = {"ours": [sys.executable, "-m", "training.run", "--solver", "solver.prototxt", "--out", name],
                "stock": ["caffe", "train", "--solver=solver.prototxt"]}[tool]
     with open(os.path.join(folder, name + ".log"), "w") as log:
