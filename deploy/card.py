@@ -2,7 +2,7 @@
 
     python -m deploy.card runs/torch/resnet20_ferplus_from_cifar10/trial1 --name resnet20_cifar10
 
-Everything in the card comes from the run's run.json and metrics_SPLIT.json, the data's manifest.json, and what the export
+Everything in the card comes from the run's run.json, log.csv and metrics_SPLIT.json, the data's manifest.json, and what the export
 measured. The table of all networks and the checksums are written again each time.
 """
 import argparse
@@ -13,8 +13,9 @@ import errors
 import files
 from deploy import check, export, names
 from evaluation import show
-from paper import facts, ours
+from paper import facts
 from progress import duration
+from training import loop
 
 README = "README.md"
 BEGIN, END = "<!-- networks: written by `make model` -->", "<!-- end of networks -->"
@@ -92,6 +93,7 @@ def made_how(path):
         inputs, sessions = run.get("inputs", {}), run.get("sessions", [])
         if not run:
             continue
+        log = loop.read_log(os.path.join(folder, "log.csv"))
         first, last = (sessions[i] if sessions else {} for i in (0, -1))
         runs.append({
             "folder": export.shown_path(folder),
@@ -99,7 +101,7 @@ def made_how(path):
             "engine": inputs.get("engine"), "git_commit": sorted({s.get("git_commit") or "unknown" for s in sessions}),
             "sessions": len(sessions), "began": first.get("began"), "ended": last.get("ended"), "machine": last.get("machine"),
             "versions": last.get("versions"),
-            "iterations": run.get("iteration"), "seconds": run.get("seconds"),
+            "iterations": run.get("iteration"), "epochs": log[-1]["epoch"] if log else None, "seconds": run.get("seconds"),
             "solver": inputs.get("solver"),
             "train": {key: inputs.get("train", {}).get(key) for key in ("lmdb", "images", "sha256")}})
     return runs
@@ -192,10 +194,10 @@ def _making(runs, about):
     for step, run in zip(reversed(range(len(runs))), runs):
         kind = "Pretraining" if step == 0 and len(runs) > 1 else "Training on FER+"
         solver = run["solver"] or {}
-        images, iterations = run["train"]["images"] or 0, run["iterations"] or 0
+        images, iterations, epochs = (number or 0 for number in (run["train"]["images"], run["iterations"], run["epochs"]))
         lines += ["**%s**: engine %s, commit %s, %s iterations%s%s%s." % (
             kind, run["engine"], ", ".join(commit[:12] + commit[40:] for commit in run["git_commit"]), "{:,}".format(iterations),
-            " (%.3g epochs of batches of %d)" % (iterations * ours.BATCH / images, ours.BATCH) if images else "",
+            " (%.3g epochs of batches of %d)" % (epochs, round(epochs * images / iterations)) if epochs else "",
             ", %s" % duration(run["seconds"]) if run["seconds"] else "", " on one %s" % run["machine"] if run["machine"] else ""), "",
             "    " + run["command"], "",
             "%s, rate %s, momentum %s, weight decay %s, times %s at iterations %s. Data: %s, %s images, hash of the LMDB's contents %s." % (
