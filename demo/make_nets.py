@@ -35,7 +35,7 @@ def main():
     root = sys.argv[1]
     write_all(
         root, depths=(settings.DEPTH,), datasets=sizes(root), pretrain_epochs={settings.SOURCE: settings.PRETRAIN_EPOCHS},
-        ferplus_epochs=settings.FINETUNE_EPOCHS, batch=settings.BATCH,
+        ferplus_epochs=settings.FINETUNE_EPOCHS, pretrain_batch=settings.BATCH, ferplus_batch=settings.BATCH,
         rates=dict(pretrain=settings.PRETRAIN_RATE, finetune=settings.FINETUNE_RATE, scratch=settings.SCRATCH_RATE),
         form=dict(moving_average_fraction=settings.MOVING_AVERAGE_FRACTION), header=HEADER)
     print("wrote the demo's nets and solvers in %s" % root)

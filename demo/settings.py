@@ -20,10 +20,9 @@ BATCH = 32  # small, so that so few images make enough iterations
 PRETRAIN_EPOCHS = 6
 FINETUNE_EPOCHS = facts.FINETUNE_EPOCHS
 FINETUNE_RATE = facts.FINETUNE_RATE
-# Both fresh networks: the real runs' rate in proportion to the batch. At 0.1, pretraining's loss stands still for half the
+# Both fresh networks: the real pretraining's rate in proportion to the batch. At 0.1, pretraining's loss stands still for half the
 # run, and from scratch on faces 19% and 38% come out right in two trials, not 62% and 64% (fine-tuned: 77% and 77%; later 87%).
-PRETRAIN_RATE = ours.PRETRAIN_RATE * BATCH / ours.BATCH
-SCRATCH_RATE = ours.SCRATCH_RATE * BATCH / ours.BATCH
+PRETRAIN_RATE = SCRATCH_RATE = ours.PRETRAIN_RATE * BATCH / ours.PRETRAIN_BATCH
 # BatchNorm's running statistics reach back about 1 / (1 - fraction) iterations. Caffe's 0.999 is longer than these runs:
 # testing would use the statistics of weights long gone, after fine-tuning even the source's (measured: 13% right, not 77%).
 MOVING_AVERAGE_FRACTION = 0.9

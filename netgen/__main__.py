@@ -18,7 +18,7 @@ RATES = {"pretrain": ours.PRETRAIN_RATE, "finetune": facts.FINETUNE_RATE, "scrat
 
 
 def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epochs=ours.PRETRAIN_EPOCHS,
-              ferplus_epochs=facts.FINETUNE_EPOCHS, batch=ours.BATCH, rates=RATES, form=(), header=HEADER):
+              ferplus_epochs=facts.FINETUNE_EPOCHS, pretrain_batch=ours.PRETRAIN_BATCH, ferplus_batch=ours.FERPLUS_BATCH, rates=RATES, form=(), header=HEADER):
     """Write all nets and solvers under the folder `root`; paths inside them begin with `root` too.
 
     `datasets`: name -> dict(classes, train, test, test_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
@@ -35,6 +35,7 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
         for dataset, size in datasets.items():
             stem = "resnet%d_%s" % (depth, dataset)
             data = os.path.join(root, "data", dataset)
+            batch = ferplus_batch if dataset == "ferplus" else pretrain_batch
             test = "valid_lmdb" if dataset == "ferplus" else "test_lmdb"
             write("prototxt/%s_deploy.prototxt" % stem, resnet.deploy_net(depth, dataset, size["classes"], **form))
             net = write("prototxt/%s_train.prototxt" % stem, resnet.train_net(
@@ -59,14 +60,16 @@ def main():
     parser.add_argument("--shortcut", choices=resnet.SHORTCUTS, default=ours.SHORTCUT)
     parser.add_argument("--no-relu-after-sum", action="store_true", help="the sister paper's form")
     parser.add_argument("--conv-bias", action="store_true", help="the sister paper's form")
-    parser.add_argument("--batch", type=int, default=ours.BATCH, help="images of a training batch (default: %(default)s)")
+    parser.add_argument("--pretrain-batch", type=int, default=ours.PRETRAIN_BATCH, help="images of a batch in pretraining (default: %(default)s)")
+    parser.add_argument("--ferplus-batch", type=int, default=ours.FERPLUS_BATCH, help="and on FER+ (default: %(default)s)")
     parser.add_argument("--rates", type=_rate, nargs="+", default=[], metavar="STEP=RATE",
                         help="learning rates to begin with; STEP: " + ", ".join("%s (default: %s)" % item for item in RATES.items()))
     args = parser.parse_args()
-    if args.batch < 1:
-        raise errors.Fail("--batch %d: a batch has at least one image" % args.batch)
+    if min(args.pretrain_batch, args.ferplus_batch) < 1:
+        raise errors.Fail("a batch has at least one image, not %d" % min(args.pretrain_batch, args.ferplus_batch))
     form = dict(shortcut=args.shortcut, relu_after_sum=not args.no_relu_after_sum, conv_bias=args.conv_bias)
-    written = write_all(args.root, args.depths, batch=args.batch, rates=dict(RATES, **dict(args.rates)), form=form)
+    written = write_all(args.root, args.depths, pretrain_batch=args.pretrain_batch, ferplus_batch=args.ferplus_batch,
+                        rates=dict(RATES, **dict(args.rates)), form=form)
     print("wrote %d files in prototxt/ and solvers/" % len(written))
 
 

@@ -7,14 +7,14 @@ from paper import facts, ours
 DISPLAY = 100  # iterations between two loss lines of the stock `caffe train`
 
 
-def pretraining(net, prefix, train, test, test_batch, epochs, batch=ours.BATCH, rate=ours.PRETRAIN_RATE):
+def pretraining(net, prefix, train, test, test_batch, epochs, batch=ours.PRETRAIN_BATCH, rate=ours.PRETRAIN_RATE):
     """Pretraining on a source of `train` images, tested on `test` others (counts). Rate and steps are ours (paper/ours.py)."""
     drops = [share * epochs for share in ours.PRETRAIN_DROP_AT]
     return nag(net, prefix, train, test, test_batch, epochs, batch,
                rate, ours.PRETRAIN_DROP, drops, ours.PRETRAIN_SOLVER)
 
 
-def finetuning(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.BATCH,
+def finetuning(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
                rate=facts.FINETUNE_RATE):
     """Fine-tuning on FER+: 8 epochs, 0.01, times 0.1 at epochs 4 and 6 (III-C). Other lengths keep the proportions."""
     drops = [drop * epochs / facts.FINETUNE_EPOCHS for drop in facts.FINETUNE_DROP_EPOCHS]
@@ -22,9 +22,9 @@ def finetuning(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCH
                rate, facts.FINETUNE_DROP, drops, facts.FINETUNE_SOLVER)
 
 
-def from_scratch(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.BATCH,
+def from_scratch(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
                  rate=ours.SCRATCH_RATE):
-    """Training on FER+ from random weights: fine-tuning's epochs and drops at a fresh network's rate (ours)."""
+    """Training on FER+ from random weights: fine-tuning's epochs and drops; the rate is ours."""
     return finetuning(net, prefix, train, test, test_batch, epochs, batch, rate)
 
 

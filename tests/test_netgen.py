@@ -143,7 +143,7 @@ def test_the_final_layer_carries_its_data_set():
 
 def test_the_fine_tuning_solver_is_the_papers():
     s = text.read(os.path.join(ROOT, "solvers", "resnet20_ferplus_finetune.prototxt"), m.SolverParameter)
-    epoch = 160000 // 128
+    epoch = 160000 // ours.FERPLUS_BATCH
     assert s.type == "Nesterov" and s.lr_policy == "multistep"
     assert (round(s.base_lr, 8), round(s.gamma, 8), list(s.stepvalue)) == (0.01, 0.1, [4 * epoch, 6 * epoch])
     assert s.max_iter == 8 * epoch
@@ -156,7 +156,7 @@ def test_pretraining_lasts_as_long_as_the_paper_says(source):
         s = text.read(os.path.join(ROOT, "solvers", "resnet%d_%s.prototxt" % (depth, source)), m.SolverParameter)
         size = ours.DATASETS[source]
         low, high = facts.PRETRAIN_EPOCHS_RANGE
-        assert low <= s.max_iter * ours.BATCH / size["train"] <= high + 0.01
+        assert low <= s.max_iter * ours.PRETRAIN_BATCH / size["train"] <= high + 0.01
         assert s.type == "Nesterov"
         assert s.test_iter[0] * size["test_batch"] == size["test"], "each test image once"
         assert s.max_iter % s.snapshot == 0 or s.max_iter // s.snapshot < ours.SNAPSHOTS
@@ -211,15 +211,16 @@ def test_other_batches_and_rates_by_the_command(tmp_path, monkeypatch, capsys):
             main()
         return end.value.code
 
-    assert command("--batch", "32", "--rates", "scratch=0.01", "pretrain=0.05") is None
+    assert command("--pretrain-batch", "64", "--ferplus-batch", "16", "--rates", "scratch=0.01", "pretrain=0.05") is None
     rates = {"cifar10": 0.05, "ferplus_scratch": 0.01, "ferplus_finetune": facts.FINETUNE_RATE}
     for name, rate in rates.items():
         made = text.read(str(tmp_path / "solvers" / ("resnet20_%s.prototxt" % name)), m.SolverParameter)
         assert made.base_lr == pytest.approx(rate)
         net = text.read(made.net, m.NetParameter)
-        assert [layer.data_param.batch_size for layer in net.layer if layer.type == "Data"][0] == 32
+        batch = [layer.data_param.batch_size for layer in net.layer if layer.type == "Data"][0]
+        assert batch == (16 if "ferplus" in name else 64)
         if "ferplus" in name:  # as many epochs as the paper's
-            assert made.max_iter * 32 == facts.FINETUNE_EPOCHS * ours.DATASETS["ferplus"]["train"]
-    for wrong, said in ((["--batch", "0"], "--batch 0"), (["--rates", "scratch"], "scratch is not"), (["--rates", "warm=1"], "warm=1 is not")):
+            assert made.max_iter * batch == facts.FINETUNE_EPOCHS * ours.DATASETS["ferplus"]["train"]
+    for wrong, said in ((["--ferplus-batch", "0"], "not 0"), (["--rates", "scratch"], "scratch is not"), (["--rates", "warm=1"], "warm=1 is not")):
         assert command(*wrong) in (1, 2)
         assert said in capsys.readouterr().err.strip().splitlines()[-1]

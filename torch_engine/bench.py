@@ -113,7 +113,7 @@ def plans(folder, caffe, per_billion):
 
 def table(made, rates):
     """The printed figures; ratios to the best of Caffe's in the same group."""
-    lines, group = ["ResNet-20, batch %d, %d cores, PyTorch %s" % (ours.BATCH, os.cpu_count(), torch.__version__)], None
+    lines, group = ["ResNet-20, batch %d, %d cores, PyTorch %s" % (ours.PRETRAIN_BATCH, os.cpu_count(), torch.__version__)], None
     for (kind, name, _), found in zip(made, rates):
         if kind != group:
             group, lines = kind, lines + ["", "%-44s %9s %9s   (each round)" % (kind, "images/s", "to Caffe")]

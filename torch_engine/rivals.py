@@ -64,11 +64,11 @@ class Images(torch.utils.data.Dataset):
 def batches(kind):
     """Batch after batch without end."""
     if kind == "bare":
-        batch = torch.randn(ours.BATCH, 3, facts.CROP, facts.CROP), torch.randint(0, bench.CLASSES, (ours.BATCH,))
+        batch = torch.randn(ours.PRETRAIN_BATCH, 3, facts.CROP, facts.CROP), torch.randint(0, bench.CLASSES, (ours.PRETRAIN_BATCH,))
         while True:
             yield batch
     while True:
-        yield from torch.utils.data.DataLoader(Images(), ours.BATCH, shuffle=True, num_workers=2, drop_last=True)
+        yield from torch.utils.data.DataLoader(Images(), ours.PRETRAIN_BATCH, shuffle=True, num_workers=2, drop_last=True)
 
 
 def main(kind, precision, threads):
@@ -79,7 +79,7 @@ def main(kind, precision, threads):
         if step == WARM:
             start = time.perf_counter()
         if step == WARM + STEPS:
-            return STEPS * ours.BATCH / (time.perf_counter() - start)
+            return STEPS * ours.PRETRAIN_BATCH / (time.perf_counter() - start)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             loss = F.cross_entropy(model(images.contiguous(memory_format=torch.channels_last)), labels)
         optimiser.zero_grad()

@@ -38,8 +38,8 @@ def write_files(folder, iterations):
                 transaction.put(b"%08d" % i, binary.datum(image, i % CLASSES))
     binary.write_mean(os.path.join(folder, "mean.binaryproto"), np.full((3, SIDE, SIDE), 120, np.float32))
     text.write(os.path.join(folder, "net.prototxt"), resnet.train_net(
-        20, "cifar10", CLASSES, "train_lmdb", "test_lmdb", "mean.binaryproto", ours.BATCH, TEST_BATCH))
-    schedule = solver.nag("net.prototxt", "stock", IMAGES, TEST_BATCH, TEST_BATCH, 1, ours.BATCH, 0.01, 1, [], "Nesterov")
+        20, "cifar10", CLASSES, "train_lmdb", "test_lmdb", "mean.binaryproto", ours.PRETRAIN_BATCH, TEST_BATCH))
+    schedule = solver.nag("net.prototxt", "stock", IMAGES, TEST_BATCH, TEST_BATCH, 1, ours.PRETRAIN_BATCH, 0.01, 1, [], "Nesterov")
     # One more iteration than is timed: the last row of our log has a validation in it.
     schedule.max_iter, schedule.display, schedule.test_interval, schedule.snapshot = WARM + iterations + 1, 1, job.NEVER, 0
     text.write(os.path.join(folder, "solver.prototxt"), schedule)
@@ -70,7 +70,7 @@ def finish(tool, folder, name, process):
     else:
         stamps = re.findall(r"^I\d+ (\d+):(\d+):(\d+\.\d+) .*solver\.cpp:\d+\] Iteration \d+ \(", log, re.M)
         times = [int(h) * 3600 + int(m) * 60 + float(s) for h, m, s in stamps][WARM - 1:-1]
-    return (len(times) - 1) * ours.BATCH / ((times[-1] - times[0]) % 86400)
+    return (len(times) - 1) * ours.PRETRAIN_BATCH / ((times[-1] - times[0]) % 86400)
 
 
 def measure(folder, rounds):
@@ -100,7 +100,7 @@ def table(found):
     def ratio(a, b):
         return statistics.median(x / y for x, y in zip(found[a], found[b]))
 
-    lines = ["%-28s %8s   %s" % ("ResNet-20, batch %d" % ours.BATCH, "images/s", "rounds")]
+    lines = ["%-28s %8s   %s" % ("ResNet-20, batch %d" % ours.PRETRAIN_BATCH, "images/s", "rounds")]
     lines += ["%-28s %8.1f   %s" % (name, statistics.median(speeds), " ".join("%.1f" % s for s in speeds))
               for name, speeds in found.items()]
     lines += ["",
