@@ -40,20 +40,18 @@ class Predictor:
     """A network with a face detector in front: called with an image, it gives a list of the faces in it."""
 
     def __init__(self, model=DEFAULT, find="detect", ten_crops=True, score=faces.SCORE, largest_side=faces.LARGEST_SIDE, threads=None):
-        """`model`: a folder of models/ or exports/, or one of its .onnx files (model_int8.onnx), here or in this repository;
+        """`model`: a folder of models/ or exports/, or one of its .onnx files (model_int8.onnx), here or in this repository; several
+        with "+" between them are the paper's ensemble: their probabilities are averaged;
         `find`: "detect", or "given" where images are faces already; `ten_crops`: the paper's ten, averaged, or the centre
         alone; `score`: the detector's least confidence, 0 to 1; `largest_side`: larger images are searched at this size;
         `threads`: None for all cores. Fail where the model is missing or no such model.
         """
-        path = _model_file(model)
-        session = runtimes.session(path, threads)
-        about = session.get_modelmeta().custom_metadata_map
-        try:
-            self.classes, self.size = json.loads(about["classes"]), int(about["crop"])
-        except (KeyError, ValueError):
-            raise errors.Fail("%s is no network of this project (its metadata name no classes): take one that `make export` wrote"
-                              % path) from None
-        self.network = runtimes.onnx_runtime(path, threads=threads, one_by_one=session.get_inputs()[0].shape[0] == 1)
+        members = [_member(path, threads) for path in map(_model_file, _names(model))]
+        self.network, self.classes, self.size = members[0]
+        if len(members) > 1:
+            if any(member[1:] != members[0][1:] for member in members):
+                raise errors.Fail("%s: an ensemble's networks have the same classes and crops, these have not" % model)
+            self.network = runtimes.ensemble([member[0] for member in members])
         self.find, self.ten_crops, self.score, self.largest_side = find, ten_crops, score, largest_side
         cv2.setNumThreads(threads or -1)  # -1: OpenCV's own choice
 
@@ -86,9 +84,26 @@ class Predictor:
         return self.network.probabilities(stack[..., side:side + self.size, side:side + self.size].astype(np.float32))
 
 
+def _member(path, threads):
+    """(Runtime, classes, crop) of an ONNX file. Fail where its metadata do not say them."""
+    session = runtimes.session(path, threads)
+    about = session.get_modelmeta().custom_metadata_map
+    try:
+        classes, size = json.loads(about["classes"]), int(about["crop"])
+    except (KeyError, ValueError):
+        raise errors.Fail("%s is no network of this project (its metadata name no classes): take one that `make export` wrote"
+                          % path) from None
+    return runtimes.onnx_runtime(path, threads=threads, one_by_one=session.get_inputs()[0].shape[0] == 1), classes, size
+
+
+def _names(model):
+    """The names in "a+b"; a file or folder that has a + in its own name is one."""
+    model = os.fspath(model)
+    return [model] if os.path.exists(model) else model.split("+")
+
+
 def _model_file(model):
     """The ONNX file that a model's name means, looked for here, then in this repository."""
-    model = os.fspath(model)
     for place in (model, os.path.join(ROOT, model), os.path.join(ROOT, "models", model)):
         if os.path.isdir(place) and os.path.exists(os.path.join(place, names.FLOAT)):
             return os.path.join(place, names.FLOAT)
@@ -211,7 +226,7 @@ def _closable(stream):
 def main():
     parser = argparse.ArgumentParser(prog="python -m deploy.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, video, folder, or a camera's number")
-    parser.add_argument("--model", default=DEFAULT, help="folder in models/ or exports/, or an .onnx file (default: %(default)s)")
+    parser.add_argument("--model", default=DEFAULT, help="folder in models/ or exports/, or an .onnx file; A+B averages two (default: %(default)s)")
     parser.add_argument("--faces", choices=("detect", "given"), default="detect", help="find faces, or take each image for one")
     parser.add_argument("--crops", type=int, choices=(1, 10), default=10, help="the paper's ten crops, averaged, or the centre alone")
     parser.add_argument("--csv", action="store_true", help="CSV instead of JSON lines")

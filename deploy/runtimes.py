@@ -43,6 +43,12 @@ def onnx_runtime(path, name="ONNX Runtime", threads=None, one_by_one=False):
     return Runtime(name, probabilities)
 
 
+def ensemble(members):
+    """A Runtime whose probabilities are the mean of its members' (the paper's III-D)."""
+    return Runtime(" + ".join(member.name for member in members),
+                   lambda crops: np.mean([member.probabilities(crops) for member in members], axis=0))
+
+
 def opencv_onnx(path, name="OpenCV, ONNX importer", one_by_one=False):
     """A Runtime from an ONNX file by OpenCV's importer."""
     net = _opencv(path, lambda: cv2.dnn.readNetFromONNX(path))

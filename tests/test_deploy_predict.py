@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -125,6 +126,23 @@ def test_a_face_is_found_at_any_size(model, photograph):
     with pytest.raises(ValueError, match="uint8"):
         p(np.dstack([photograph, photograph[..., :1]]))
     assert [p(np.zeros(shape + (3,), np.uint8)) for shape in ((1, 1), (1, 5000), (5000, 1))] == [[], [], []]
+
+
+def test_an_ensemble_is_the_mean_of_its_members(photograph, tmp_path):
+    names = ["resnet20_cifar10", "resnet20_scratch"]
+    def shares(model, **how):
+        (found,) = predict.Predictor(model, **how)(photograph)
+        assert found["label"] == max(found["probabilities"], key=found["probabilities"].get)
+        return np.array(list(found["probabilities"].values()))
+    for how in ({}, {"ten_crops": False, "find": "given"}):
+        one, other = (shares(name, **how) for name in names)
+        assert abs(one - other).max() > 1e-4
+        np.testing.assert_allclose(shares("+".join(names), **how), (one + other) / 2, atol=2e-6)
+    with pytest.raises(errors.Fail, match="no model resnet99"):
+        predict.Predictor("resnet20_cifar10+resnet99")
+    folder = tmp_path / "a+b"  # one network
+    shutil.copytree(os.path.join(ROOT, "models", names[0]), folder)
+    np.testing.assert_array_equal(shares(str(folder)), shares(names[0]))
 
 
 def test_no_face_is_said(model, tmp_path, run):
