@@ -45,6 +45,8 @@ $(call known,DEPTH,$(DEPTH),$(DEPTHS))
 $(call known,TRIAL,$(TRIAL),$(ALL_TRIALS))
 $(call known,SPLIT,$(SPLIT),train valid test)
 $(call known,ENGINE,$(ENGINE),caffe torch)
+$(if $(THREADS),$(if $(shell grep -xE '[1-9][0-9]{0,3}' <<< '$(THREADS)'),,$(error THREADS=$(THREADS) is no number of threads: 1 or more)))
+$(if $(NETGEN),$(if $(W),,$(error NETGEN is for nets and solvers beside the paper's: give a folder for them too, WORK=other)))
 
 include $(wildcard make/*.mk)
 

@@ -95,3 +95,12 @@ def test_rows_of_make_are_those_of_the_paper():
                 for r in facts.TABLE2 for t in facts.TRIALS]
     assert metrics() == expected
     assert metrics("ROWS=2,7-8", "TRIALS=1-2") == [p for i in (1, 6, 7) for p in expected[5 * i:5 * i + 2]]
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+@pytest.mark.parametrize("variable, said", [
+    ("SRC=cifar11", "is none of: cifar10"), ("DEPTH=56", "is none of: 20 32"), ("THREADS=two", "no number of threads"), ("THREADS=0", "no number of threads"),
+    ("NETGEN=--ferplus-batch 16", "WORK=other")])
+def test_make_refuses_in_one_line(variable, said):
+    made = subprocess.run(("make", "-n", "eval", variable), cwd=data.ROOT, universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert made.returncode == 2 and said in made.stderr and len(made.stderr.splitlines()) == 1 and not made.stdout
