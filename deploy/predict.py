@@ -8,7 +8,7 @@
 From Python:
 
     from deploy import predict
-    p = predict.Predictor("models/resnet20_scratch")
+    p = predict.Predictor("models/resnet32_cifar10")
     p("photo.jpg")      # or uint8 H x W x 3 BGR: [{"box": [x, y, width, height], "label": "happiness", "probabilities": {...}, ...}]
 
 Faces are found by YuNet (deploy/yunet, MIT licence); `--faces given` takes each image for a face. An expression is what a
@@ -32,7 +32,7 @@ from deploy import faces, names, runtimes, sources
 from evaluation import crops
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-DEFAULT = os.path.join("models", "resnet20_scratch")
+DEFAULT = os.path.join("models", "resnet32_cifar10")
 GREEN, BLACK = (96, 208, 64), (0, 0, 0)
 
 

@@ -1,7 +1,7 @@
 # Trained networks in use: `make predict`, `make export`, `make models-check`, `make model`. Included by the Makefile.
-#   make predict IMAGE=photo.jpg [MODEL=models/resnet20_scratch, or A+B] [CROPS=10|1] [FACES=detect|given] [DRAW=out.jpg] [FPS=5] [CSV=1]
+#   make predict IMAGE=photo.jpg [MODEL=models/resnet32_cifar10, or A+B] [CROPS=10|1] [FACES=detect|given] [DRAW=out.jpg] [FPS=5] [CSV=1]
 #   make export MODEL=runs/.../final.caffemodel [OUT=exports/NAME] [DATA=data/ferplus]
-#   make model MODEL=runs/.../trial1 NAME=resnet20_scratch
+#   make model MODEL=runs/.../trial1 NAME=resnet32_cifar10
 # DEPLOY_PYTHON: Python 3.10 or later. DEPLOY_PIP: more arguments for pip. CAFFE=none: export without Caffe to check against.
 
 DEPLOY_PYTHON ?= python3

@@ -1,6 +1,6 @@
 """Pack the page with all that it needs into one folder, so that it works without a network.
 
-    python3 -m web.build --model models/resnet20_scratch
+    python3 -m web.build --model models/resnet32_cifar10
 
 The page offers every network of models/, and MODEL first: a folder that `make export` or `make model` wrote.
 """

@@ -1,6 +1,6 @@
 """Take the README's picture of the page, on its drawn faces, in headless Chromium. Run in the environment of `make test-web`.
 
-    .venv-deploy/bin/python -m web.screenshot --model models/resnet20_scratch
+    .venv-deploy/bin/python -m web.screenshot --model models/resnet32_cifar10
 """
 import argparse
 import os
