@@ -59,7 +59,7 @@ def plans(here, caffe, rivals, folder):
     made, missing = [], []
     if rivals and not os.path.exists(rivals[0]):
         missing, rivals = ["ready-made packages: they are not installed in %s" % rivals[0]], []
-    for threads in sorted({1, cores.count()}):
+    for threads in sorted({1, cores.usable()}):
         for crops in (1, 10):
             for name, kind in OURS + (RIVALS if rivals and crops == 1 else ()):
                 python = rivals if (name, kind) in RIVALS else caffe if kind.startswith("caffe") else here
@@ -77,7 +77,7 @@ def plans(here, caffe, rivals, folder):
 
 def table(made, times, faces, net):
     """The printed figures of {(name, threads, crops): seconds}."""
-    lines = ["%s, %d faces each, one at a time, %d cores here" % (net, faces, cores.count())]
+    lines = ["%s, %d faces each, one at a time, %d cores here" % (net, faces, cores.usable())]
     for threads in sorted({threads for _, threads, _, _ in made}):
         for crops in (1, 10):
             group = [(name, times[name, t, c]) for name, t, c, _ in made if (t, c) == (threads, crops)]
