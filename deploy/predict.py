@@ -93,7 +93,7 @@ def _member(path, threads):
     except (KeyError, ValueError):
         raise errors.Fail("%s is no network of this project (its metadata name no classes): take one that `make export` wrote"
                           % path) from None
-    return runtimes.onnx_runtime(path, threads=threads, one_by_one=session.get_inputs()[0].shape[0] == 1), classes, size
+    return runtimes.of_session(session), classes, size
 
 
 def _names(model):

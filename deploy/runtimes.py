@@ -31,14 +31,18 @@ def session(path, threads=None):
         raise errors.Fail("%s is damaged or no ONNX model: take a model.onnx that `make export` wrote" % path) from None
 
 
-def onnx_runtime(path, name="ONNX Runtime", threads=None, one_by_one=False):
-    """A Runtime from an ONNX file; `one_by_one` for a model of batch 1."""
-    made = session(path, threads)
-    data = made.get_inputs()[0].name
+def onnx_runtime(path, name="ONNX Runtime", threads=None):
+    """A Runtime from an ONNX file."""
+    return of_session(session(path, threads), name)
+
+
+def of_session(made, name="ONNX Runtime"):
+    """A Runtime from an ONNX Runtime session; a model of batch 1 is given the crops one by one."""
+    data = made.get_inputs()[0]
 
     def probabilities(crops):
-        parts = [crops[i:i + 1] for i in range(len(crops))] if one_by_one else [crops]
-        return np.concatenate([made.run(None, {data: part})[0] for part in parts])
+        parts = [crops[i:i + 1] for i in range(len(crops))] if data.shape[0] == 1 else [crops]
+        return np.concatenate([made.run(None, {data.name: part})[0] for part in parts])
 
     return Runtime(name, probabilities)
 
@@ -74,7 +78,7 @@ def of_folder(folder, mean):
               onnx_runtime(path(names.FLOAT), "ONNX Runtime, " + names.FLOAT, threads=1)]
     if os.path.exists(path(names.BATCH1)):
         found += [opencv_onnx(path(names.BATCH1), "OpenCV, ONNX importer, " + names.BATCH1, one_by_one=True),
-                  onnx_runtime(path(names.BATCH1), "ONNX Runtime, " + names.BATCH1, threads=1, one_by_one=True)]
+                  onnx_runtime(path(names.BATCH1), "ONNX Runtime, " + names.BATCH1, threads=1)]
     if os.path.exists(path(names.INT8)):
         found.append(onnx_runtime(path(names.INT8), "ONNX Runtime, " + names.INT8, threads=1))
     return found

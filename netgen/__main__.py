@@ -18,11 +18,12 @@ RATES = {"pretrain": ours.PRETRAIN_RATE, "finetune": facts.FINETUNE_RATE, "scrat
 
 
 def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epochs=ours.PRETRAIN_EPOCHS,
-              ferplus_epochs=facts.FINETUNE_EPOCHS, pretrain_batch=ours.PRETRAIN_BATCH, ferplus_batch=ours.FERPLUS_BATCH, rates=RATES, form=(), header=HEADER):
+              ferplus_epochs=facts.FINETUNE_EPOCHS, pretrain_batch=ours.PRETRAIN_BATCH, ferplus_batch=ours.FERPLUS_BATCH,
+              rates=RATES, form=(), header=HEADER):
     """Write all nets and solvers under the folder `root`; paths inside them begin with `root` too.
 
     `datasets`: name -> dict(classes, train, test, test_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
-    `rates`: pretrain, finetune, scratch; `form`: of the network (resnet.trunk). Returns the paths written.
+    `pretrain_batch`, `ferplus_batch`: images of a training batch; `rates`: pretrain, finetune, scratch; `form`: of the network (resnet.trunk). Returns the paths written.
     """
     written, form = [], dict(form)
 

@@ -89,7 +89,7 @@ def test_onnx_files_say_what_they_take_and_give(made, file):
 def test_the_mean_is_subtracted_inside_and_batch_mates_do_not_matter(made):
     *_, out, about = made
     shown = check.some_crops(about)
-    one_by_one = runtimes.onnx_runtime(os.path.join(out, names.BATCH1), one_by_one=True).probabilities(shown[:7])
+    one_by_one = runtimes.onnx_runtime(os.path.join(out, names.BATCH1)).probabilities(shown[:7])
     assert abs(probabilities(out, names.FLOAT, shown[:7]) - one_by_one).max() < 1e-5
     centred = onnx_net.build(*_folded(out), np.zeros(3, np.float32), {})
     session = onnxruntime.InferenceSession(centred.SerializeToString())
