@@ -13,11 +13,13 @@ import numpy as np
 import cores
 import errors
 import files
-from data_prep import built, duplicates, ferplus, labels, sources
+from data_prep import built, duplicates, ferplus, labels, sources, store
 from paper import ours
 
+PADDED = ("pad_level", "mean_of", "jpeg")
 # Options that another set of the same name could be built with; they stand in its manifest.
-OPTIONS = {"cinic10": ("with_valid",), "ferplus": ("labels", "per_class")}
+OPTIONS = {"cifar10": PADDED, "cifar100": PADDED, "cinic10": ("with_valid",), "ferplus": ("labels", "per_class")}
+DEFAULTS = dict(pad_level=0, mean_of="stored", jpeg=0)  # of sets built before these were options
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a file system that takes no such file
 
 
@@ -29,6 +31,12 @@ def add_arguments(parser):
     parser.add_argument("--unofficial", action="store_true", help="take files whose size or checksum is not the official one")
     parser.add_argument("--workers", type=int, default=cores.count(), help="processes (default: the cores, %(default)s)")
     parser.add_argument("--with-valid", action="store_true", help="cinic10: the validation part trains too")
+    parser.add_argument("--pad-level", type=int, default=ours.PAD_LEVEL, metavar="GREY",
+                        help="cifar: grey level of the padding, 0 to 255 (default: %(default)s)")
+    parser.add_argument("--mean-of", choices=store.MEANS, default=ours.MEAN_OF,
+                        help="cifar: mean over what is stored, padding too, or over the images' own pixels (default: %(default)s)")
+    parser.add_argument("--jpeg", type=int, default=0, metavar="QUALITY",
+                        help="cifar: put every image through JPEG of this quality, 1 to 100, colours halved (default: not)")
     parser.add_argument("--labels", default=ours.LABEL_RULE, metavar="RULE",
                         help="ferplus: paper, ferplus, or a file of names and labels (default: %(default)s)")
     parser.add_argument("--per-class", type=int, default=ours.BALANCED_PER_CLASS, metavar="N",
@@ -39,6 +47,8 @@ def add_arguments(parser):
 def run(args):
     if args.workers < 1:
         raise errors.Fail("--workers takes a number of processes, 1 or more")
+    if not (0 <= args.pad_level <= 255 and 0 <= args.jpeg <= 100):
+        raise errors.Fail("--pad-level takes a grey level, 0 to 255, and --jpeg a quality, 1 to 100 (0: none)")
     if args.given and not os.path.exists(args.given):
         raise errors.Fail("FROM (--from): there is no %s" % args.given)
     folder = os.path.join(args.out, args.set)
@@ -66,7 +76,7 @@ def _check_options(folder, options):
     """Fail unless the set in `folder` was built with these options."""
     manifest = built.manifest(folder)
     for name, value in options.items():
-        there = manifest.get("options", options).get(name)
+        there = manifest.get("options", options).get(name, DEFAULTS.get(name))
         if there != value:
             raise errors.Fail("%s was built with %s %s, not %s: remove it, or build beside it with another WORK"
                               % (folder, name.replace("_", "-"), there, value))

@@ -40,6 +40,9 @@ def run(args):
         print("%-5s %s images of %dx%dx%d: keys, labels, order and pixels as in the manifest"
               % ((part, format(found["count"], ",")) + tuple(found["shape"])))
         if part == "train":
+            options = manifest["options"]
+            if options.get("mean_of") == "images":
+                mean = store.without_padding(mean, options["pad_level"])
             _check_mean(folder, found["shape"], mean, manifest["mean"], again)
     for part in () if args.no_caffe else manifest["parts"]:
         print("%-5s Caffe's Data layer gives testing's own centre crops of the first %d images"

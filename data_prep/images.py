@@ -40,25 +40,25 @@ def decode_all(files, where):
     return [decode(archives.in_worker(data, LARGEST_FILE), place) for data, place in zip(files, where)]
 
 
-def fit(image, geometry):
-    """One image uint8 H x W (grey) or H x W x 3 (BGR) as it is stored: uint8 3 x S x S, padded or resized."""
+def fit(image, geometry, level=ours.PAD_LEVEL):
+    """One image uint8 H x W (grey) or H x W x 3 (BGR) as it is stored: uint8 3 x S x S, padded with grey `level` or resized."""
     side = SIDES[geometry]
     if geometry == "resize":
         if image.shape[:2] != (side, side):
             image = cv2.resize(image, (side, side), interpolation=INTERPOLATIONS[ours.INTERPOLATION])
     else:
-        image = cv2.copyMakeBorder(image, *[facts.PAD] * 4, borderType=cv2.BORDER_CONSTANT, value=(0, 0, 0))
+        image = cv2.copyMakeBorder(image, *[facts.PAD] * 4, borderType=cv2.BORDER_CONSTANT, value=(level,) * 3)
     if image.ndim == 2:
         return np.broadcast_to(image, (3, side, side))
     return image.transpose(2, 0, 1)
 
 
-def fit_all(images, geometry):
+def fit_all(images, geometry, level=ours.PAD_LEVEL):
     """Many images (a sequence of what `fit` takes) as one array uint8 N x 3 x S x S."""
     side = SIDES[geometry]
     stored = np.empty((len(images), 3, side, side), np.uint8)
     for i, image in enumerate(images):
-        stored[i] = fit(image, geometry)
+        stored[i] = fit(image, geometry, level)
     return stored
 
 

@@ -11,7 +11,7 @@ PARTS = ("train", "test", webface.WHOLE)
 def build(args, folder):
     """Build the source `args.set` into `folder`; what goes into its manifest."""
     geometry, classes = facts.source(args.set).geometry, ours.DATASETS[args.set]["classes"]
-    shelf = store.Shelf(folder, geometry)
+    shelf = store.Shelf(folder, geometry, args.pad_level)
     index, about = Index(), {}
     found, batches = _source(args, about, folder)
 
@@ -27,7 +27,7 @@ def build(args, folder):
     if len(about.get("class_names", range(classes))) != classes:
         raise errors.Fail("%s names %d classes, not %d" % (found[0].path, len(about["class_names"]), classes))
     _, entry = store.write_set(folder, shelf, _members(parts, names, args.set), numbers, names,
-                               about.get("classes", classes))
+                               about.get("classes", classes), mean_of=args.mean_of)
     return dict(entry, files=[each.record for each in found], **about)
 
 
@@ -57,7 +57,7 @@ def _source(args, about, folder):
         return [found], webface.read(found.path, about)
     if args.set == "cinic10":
         return [found], cinic.read(found.path, about, args.with_valid)
-    return [found], cifar.read(found.path, about, args.set)
+    return [found], cifar.read(found.path, about, args.set, args.jpeg)
 
 
 def _members(parts, names, dataset):

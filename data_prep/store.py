@@ -16,19 +16,20 @@ import errors
 import files
 from caffe_files import binary
 from data_prep import archives, images, pool
-from paper import ours
+from paper import facts, ours
 from progress import Progress
 
 KEY = "%08d"
 AT_ONCE = 4096  # images in one LMDB transaction
+MEANS = ("stored", "images")  # over what is stored, or over a padded set's own pixels alone
 RESERVE = 1 << 24  # bytes of an LMDB beyond what its images need, for its own pages
 
 
 class Shelf:
     """Stored images uint8 3 x S x S in a file, by number. Workers write to it, each its own range."""
 
-    def __init__(self, folder, geometry):
-        self.path, self.geometry = os.path.join(folder, "shelf"), geometry
+    def __init__(self, folder, geometry, level=ours.PAD_LEVEL):
+        self.path, self.geometry, self.level = os.path.join(folder, "shelf"), geometry, level
         self.side = images.SIDES[geometry]
         self.count = 0
         open(self.path, "wb").close()
@@ -44,7 +45,7 @@ class Shelf:
 
     def _tasks(self, batches):
         for function, *arguments in batches:
-            yield self.path, self.count, self.geometry, function, arguments
+            yield self.path, self.count, (self.geometry, self.level), function, arguments
             self.count += len(arguments[0])
 
     def take(self, numbers):
@@ -61,9 +62,9 @@ class Shelf:
         return taken
 
 
-def _put(path, first, geometry, function, arguments):
+def _put(path, first, form, function, arguments):
     """In a worker: make the images and write them at number `first`; how many."""
-    stored = images.fit_all(function(*arguments), geometry)
+    stored = images.fit_all(function(*arguments), *form)
     with open(path, "r+b") as f:
         f.seek(first * stored[0].size)
         f.write(stored.data)
@@ -75,20 +76,21 @@ def encoded(names):
     return np.array([archives.shown(name).encode() for name in names], bytes)
 
 
-def write_set(folder, shelf, members, labels, names, classes, columns=()):
+def write_set(folder, shelf, members, labels, names, classes, columns=(), mean_of=ours.MEAN_OF):
     """Write every part and the mean into `folder`, each part in a shuffled order, and remove the shelf.
 
     `members`: part -> shelf numbers; the others as for `write_part`. Returns (part -> shelf numbers in the order of
-    keys, what goes into the manifest).
+    keys, what goes into the manifest). `mean_of`: of MEANS.
     """
     rng = np.random.RandomState(ours.SHUFFLE_SEED)
     orders = {part: rng.permutation(numbers) for part, numbers in members.items()}
     measures = {part: write_part(folder, part, shelf, order, labels, names, classes, columns)
                 for part, order in orders.items()}
-    binary.write_mean(os.path.join(folder, "mean.binaryproto"), mean_plane(measures["train"].shape, measures["train"].mean()))
+    mean = measures["train"].mean() if mean_of == "stored" else without_padding(measures["train"].mean(), shelf.level)
+    binary.write_mean(os.path.join(folder, "mean.binaryproto"), mean_plane(measures["train"].shape, mean))
     os.remove(shelf.path)
     return orders, dict(classes=classes, parts={part: measure.entry(table_path(folder, part)) for part, measure in measures.items()},
-                        mean=measures["train"].mean().round(6).tolist(), colour_order=ours.COLOUR_ORDER,
+                        mean=mean.round(6).tolist(), colour_order=ours.COLOUR_ORDER,
                         geometry=shelf.geometry, interpolation=ours.INTERPOLATION, shuffle_seed=ours.SHUFFLE_SEED)
 
 
@@ -182,6 +184,12 @@ def mean_plane(shape, mean):
     Caffe subtracts the same number wherever the random crop lies.
     """
     return np.ones(shape, np.float32) * mean.astype(np.float32)[:, None, None]
+
+
+def without_padding(mean, level):
+    """The mean of CIFAR's own pixels from that of padded images (float64 x 3) whose padding has grey `level`."""
+    whole, own = images.SIDES["pad"] ** 2, (images.SIDES["pad"] - 2 * facts.PAD) ** 2
+    return (mean * whole - level * (whole - own)) / own
 
 
 def check_labels(labels, classes, where):

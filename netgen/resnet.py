@@ -25,22 +25,33 @@ def final_layer(dataset):
     return "fc_" + dataset
 
 
-def train_net(depth, dataset, classes, source, test_source, mean_file, batch, test_batch, **form):
+def train_net(depth, dataset, classes, source, valid_source, mean, batch, valid_batch, mirror=ours.MIRROR,
+              final_rate=ours.FINAL_RATE, **form):
     """The net of a solver: Data layers for TRAIN and TEST, trunk, SoftmaxWithLoss, Accuracy (TEST only).
 
-    `source`, `test_source`: LMDB folders; `mean_file`: BlobProto; paths as Caffe sees them, from its working directory.
-    `form`: shortcut, relu_after_sum, ... of `trunk`. Returns a NetParameter.
+    `source`, `valid_source`: LMDB folders; `mean`: path of a BlobProto, or a number subtracted from every pixel; paths as
+    Caffe sees them, from its working directory. `mirror`: the TRAIN phase mirrors every second image by chance;
+    `final_rate`: the final layer learns so many times as fast. `form`: shortcut, relu_after_sum, ... of `trunk`.
+    Returns a NetParameter.
     """
     net = m.NetParameter(name=title(depth, dataset))
-    for phase, lmdb, size in ((m.TRAIN, source, batch), (m.TEST, test_source, test_batch)):
+    for phase, lmdb, size in ((m.TRAIN, source, batch), (m.TEST, valid_source, valid_batch)):
         data = _layer(net, "data", "Data", [], ["data", "label"])
         data.include.add(phase=phase)
+        if mirror and phase == m.TRAIN:
+            data.transform_param.mirror = True
         data.transform_param.crop_size = facts.CROP
-        data.transform_param.mean_file = mean_file
+        if isinstance(mean, str):
+            data.transform_param.mean_file = mean
+        else:
+            data.transform_param.mean_value.append(mean)
         data.data_param.source = lmdb
         data.data_param.batch_size = size
         data.data_param.backend = m.DataParameter.LMDB
     scores = _classifier(net, depth, dataset, classes, **form)
+    if final_rate != 1:
+        for _ in range(2):  # weights and bias
+            net.layer[-1].param.add(lr_mult=final_rate)
     _layer(net, "loss", "SoftmaxWithLoss", [scores, "label"], ["loss"])
     _layer(net, "accuracy", "Accuracy", [scores, "label"], ["accuracy"]).include.add(phase=m.TEST)
     return net

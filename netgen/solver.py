@@ -7,28 +7,29 @@ from paper import facts, ours
 DISPLAY = 100  # iterations between two loss lines of the stock `caffe train`
 
 
-def pretraining(net, prefix, train, test, test_batch, epochs, batch=ours.PRETRAIN_BATCH, rate=ours.PRETRAIN_RATE):
+def pretraining(net, prefix, train, test, test_batch, epochs, batch=ours.PRETRAIN_BATCH, rate=ours.PRETRAIN_RATE,
+                decay=ours.WEIGHT_DECAY):
     """Pretraining on a source of `train` images, tested on `test` others (counts). Rate and steps are ours (paper/ours.py)."""
     drops = [share * epochs for share in ours.PRETRAIN_DROP_AT]
     return nag(net, prefix, train, test, test_batch, epochs, batch,
-               rate, ours.PRETRAIN_DROP, drops, ours.PRETRAIN_SOLVER)
+               rate, ours.PRETRAIN_DROP, drops, ours.PRETRAIN_SOLVER, decay)
 
 
 def finetuning(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
-               rate=facts.FINETUNE_RATE):
+               rate=facts.FINETUNE_RATE, decay=ours.WEIGHT_DECAY):
     """Fine-tuning on FER+: 8 epochs, 0.01, times 0.1 at epochs 4 and 6 (III-C). Other lengths keep the proportions."""
     drops = [drop * epochs / facts.FINETUNE_EPOCHS for drop in facts.FINETUNE_DROP_EPOCHS]
     return nag(net, prefix, train, test, test_batch, epochs, batch,
-               rate, facts.FINETUNE_DROP, drops, facts.FINETUNE_SOLVER)
+               rate, facts.FINETUNE_DROP, drops, facts.FINETUNE_SOLVER, decay)
 
 
 def from_scratch(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
-                 rate=ours.SCRATCH_RATE):
+                 rate=ours.SCRATCH_RATE, decay=ours.WEIGHT_DECAY):
     """Training on FER+ from random weights: fine-tuning's epochs and drops; the rate is ours."""
-    return finetuning(net, prefix, train, test, test_batch, epochs, batch, rate)
+    return finetuning(net, prefix, train, test, test_batch, epochs, batch, rate, decay)
 
 
-def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_epochs, kind):
+def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_epochs, kind, decay):
     """A SolverParameter: rate x `drop` at each of `drop_epochs`; a validation each epoch; the whole test part each time.
 
     `net`: path of the train prototxt; `prefix`: of snapshots; both as Caffe sees them from its working directory.
@@ -43,7 +44,7 @@ def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_ep
         stepvalue=[iterations(epoch, train, batch) for epoch in drop_epochs],
         max_iter=max_iter,
         momentum=ours.MOMENTUM,
-        weight_decay=ours.WEIGHT_DECAY,
+        weight_decay=decay,
         test_iter=[math.ceil(test / test_batch)],
         test_interval=iterations(1 / ours.VALIDATIONS_PER_EPOCH, train, batch),
         test_initialization=False,

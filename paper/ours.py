@@ -9,6 +9,7 @@ CONV_BIAS = False  # BatchNorm removes any bias; with biases the counts would be
 # Solver (III-C names NAG and its rate for fine-tuning only). The rest is He et al.'s for CIFAR.
 MOMENTUM = 0.9
 WEIGHT_DECAY = 0.0001
+FINAL_RATE = 1  # the new layer learns as fast as the copied ones
 PRETRAIN_BATCH = 128
 PRETRAIN_SOLVER = "Nesterov"  # the same method in both steps
 PRETRAIN_RATE = 0.1
@@ -40,6 +41,9 @@ WEBFACE_HELD_OUT = 10000
 BALANCED_PER_CLASS = 20000
 
 # Data (III-B, III-C).
+MIRROR = False  # III-C: "no data augmentation except random region cropping", so no mirrors while training
+PAD_LEVEL = 0  # CIFAR is "zero padded": black, before the mean is subtracted
+MEAN_OF = "stored"  # the mean of CIFAR is taken over what the LMDB holds, the padding too: 0.64 of the images' own
 SHUFFLE_SEED = 1  # LMDB order: the Data layer never shuffles
 COLOUR_ORDER = "BGR"  # OpenCV's and convert_imageset's; grey images are repeated on the three channels
 
