@@ -28,7 +28,7 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
 
     `datasets`: name -> dict(classes, train, test, test_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
     `pretrain_batch`, `ferplus_batch`: images of a training batch; `rates`: pretrain, finetune, scratch; `decay`: weight decay; `mirror`: which of
-    MIRRORS mirror while training; `mean_value`: subtracted in place of the set's mean; `final_rate`: of FER+'s new layer
+    MIRRORS mirror while training; `mean_value`: subtracted in pretraining in place of the set's mean (FER+'s tests read its mean from a file); `final_rate`: of FER+'s new layer
     beside the rest; `form`: of the network (resnet.trunk). Returns the paths written.
     """
     written, form = [], dict(form)
@@ -48,7 +48,7 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
             write("prototxt/%s_deploy.prototxt" % stem, resnet.deploy_net(depth, dataset, size["classes"], **form))
             net = write("prototxt/%s_train.prototxt" % stem, resnet.train_net(
                 depth, dataset, size["classes"], os.path.join(data, "train_lmdb"), os.path.join(data, test),
-                os.path.join(data, "mean.binaryproto") if mean_value is None else mean_value, batch, size["test_batch"],
+                os.path.join(data, "mean.binaryproto") if mean_value is None or step == "ferplus" else mean_value, batch, size["test_batch"],
                 step in mirror, final_rate if step == "ferplus" else 1, **form))
             for name, make in SOLVERS.items():
                 if (dataset == "ferplus") == (name == "pretrain"):
@@ -75,7 +75,7 @@ def main():
                         help="learning rates to begin with; STEP: " + ", ".join("%s (default: %s)" % item for item in RATES.items()))
     parser.add_argument("--decay", type=_number, default=ours.WEIGHT_DECAY, help="weight decay (default: %(default)s)")
     parser.add_argument("--mirror", nargs="*", choices=MIRRORS, default=MIRRORED, help="steps that mirror while training (default: %(default)s)")
-    parser.add_argument("--mean-value", type=_number, metavar="LEVEL", help="subtract this from every pixel in place of the set's mean")
+    parser.add_argument("--mean-value", type=_number, metavar="LEVEL", help="pretraining: subtract this from every pixel in place of the set's mean")
     parser.add_argument("--final-rate", type=_number, default=ours.FINAL_RATE, metavar="TIMES",
                         help="FER+'s new layer learns so many times as fast as the rest (default: %(default)s)")
     args = parser.parse_args()

@@ -103,7 +103,8 @@ def describe(solver, net, parts, weights, engine):
     found = {"engine": engine, "net": hashlib.sha256(text.dumps(net).encode()).hexdigest()}
     for name, part in parts.items():
         found[name] = {"lmdb": part.path, "images": part.images, "sha256": part.sha256}
-    found["mean"] = files.sha256(job.data_layer(net, m.TRAIN).transform_param.mean_file)
+    transform = job.data_layer(net, m.TRAIN).transform_param
+    found["mean"] = files.sha256(transform.mean_file) if transform.mean_file else list(transform.mean_value)
     found["weights"] = files.sha256(weights) if weights else None
     found["solver"] = {f.name: _plain(getattr(solver, f.name)) for f, _ in solver.ListFields() if f.name not in NO_MATTER}
     return found
