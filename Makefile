@@ -35,7 +35,7 @@ PYTHON = $(if $(filter torch,$(ENGINE)),$(TORCH),$(RUN) python3)
 
 DEPTHS   := $(patsubst prototxt/resnet%_ferplus_train.prototxt,%,$(wildcard prototxt/resnet*_ferplus_train.prototxt))
 SOURCES  := $(patsubst solvers/resnet20_%.prototxt,%,$(filter-out %_finetune.prototxt %_scratch.prototxt,$(wildcard solvers/resnet20_*.prototxt)))
-DATASETS := $(SOURCES) ferplus
+DATASETS := $(SOURCES) ferplus ferplus_votes
 
 ALL_TRIALS := 1 2 3 4 5
 

@@ -19,12 +19,14 @@ from paper import ours
 PADDED = ("pad_level", "mean_of", "jpeg")
 # Options that another set of the same name could be built with; they stand in its manifest.
 OPTIONS = {"cifar10": PADDED, "cifar100": PADDED, "cinic10": ("with_valid",), "ferplus": ("labels", "per_class")}
+FERPLUS = ("ferplus", ferplus.VOTES_SET)
 DEFAULTS = dict(pad_level=0, mean_of="stored", jpeg=0)  # of sets built before these were options
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a file system that takes no such file
 
 
 def add_arguments(parser):
-    parser.add_argument("set", choices=sorted(ours.DATASETS), metavar="SET", help=", ".join(ours.DATASETS))
+    parser.add_argument("set", choices=sorted(ours.DATASETS) + [ferplus.VOTES_SET], metavar="SET",
+                        help=", ".join(list(ours.DATASETS) + [ferplus.VOTES_SET]))
     parser.add_argument("--downloads", default="downloads", help="where official files lie or are fetched to (%(default)s)")
     parser.add_argument("--from", dest="given", metavar="PATH", help="read this file or folder instead")
     parser.add_argument("--out", default="data", help="where the folder SET is made (default: %(default)s)")
@@ -51,6 +53,8 @@ def run(args):
         raise errors.Fail("--pad-level takes a grey level, 0 to 255, and --jpeg a quality, 1 to 100 (0: none)")
     if args.given and not os.path.exists(args.given):
         raise errors.Fail("FROM (--from): there is no %s" % args.given)
+    if args.set == ferplus.VOTES_SET:
+        args.labels, args.per_class = "any", 0
     folder = os.path.join(args.out, args.set)
     options = {name: getattr(args, name) for name in OPTIONS.get(args.set, ())}
     if args.if_missing and os.path.exists(folder):
@@ -58,7 +62,7 @@ def run(args):
     try:
         with files.replacing(folder) as temporary:
             os.mkdir(temporary)
-            entry = (ferplus if args.set == "ferplus" else sources).build(args, temporary)
+            entry = (ferplus if args.set in FERPLUS else sources).build(args, temporary)
             entry["versions"] = dict(numpy=np.__version__, opencv=cv2.__version__, lmdb=lmdb.__version__)
             manifest = dict(set=args.set, options=options, **entry)
             with open(os.path.join(temporary, "manifest.json"), "w") as f:
@@ -85,8 +89,8 @@ def _check_options(folder, options):
 
 def _report(folder, manifest, unofficial):
     """What was built, on stdout."""
-    expected, train = ours.DATASETS[manifest["set"]], manifest["parts"]["train"]["count"]
-    if not unofficial and (manifest["classes"], train) != (expected["classes"], expected["train"]):
+    expected, train = ours.DATASETS.get(manifest["set"]), manifest["parts"]["train"]["count"]
+    if expected and not unofficial and (manifest["classes"], train) != (expected["classes"], expected["train"]):
         print("%s note: %s training images in %s classes; the committed nets and solvers are for %s in %s: put these numbers "
               "into DATASETS in paper/ours.py and run `make prototxt`" % (manifest["set"], train, manifest["classes"],
                                                                           expected["train"], expected["classes"]))
@@ -98,7 +102,7 @@ def _report(folder, manifest, unofficial):
             print("%s %-5s %9s of them original      %s" % (manifest["set"], part, format(sum(originals), ","), _counts(manifest, originals)))
         if entry["blank"]:
             print("%s %-5s warning: %s of them are blank (every pixel 0)" % (manifest["set"], part, format(entry["blank"], ",")))
-    if manifest["set"] == "ferplus":
+    if manifest["set"] in FERPLUS:
         for part in labels.PARTS:
             if part not in manifest["parts"]:
                 print("ferplus %-5s left out: %s names none of its images" % (part, manifest["options"]["labels"]))
@@ -111,7 +115,7 @@ def _report(folder, manifest, unofficial):
 
 
 def _counts(manifest, counts):
-    if manifest["set"] == "ferplus":
+    if manifest["set"] in FERPLUS:
         return "  ".join("%s %s" % (name, format(count, ",")) for name, count in zip(manifest["class_names"], counts))
     low, high = min(counts), max(counts)
     return "%d classes of %s" % (len(counts), format(low, ",") if low == high else "%s to %s" % (format(low, ","), format(high, ",")))

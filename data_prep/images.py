@@ -13,7 +13,7 @@ cv2.setNumThreads(1)  # the work is spread over processes; threads inside each w
 LARGEST_FILE = 1 << 24  # bytes of an image; a face of WebFace has about 10,000
 LARGEST_SIDE = 4096  # pixels; a file that claims more is refused before anything is decoded
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "linear_exact": cv2.INTER_LINEAR_EXACT, "area": cv2.INTER_AREA}
-SIDES = {"pad": facts.CROP + 2 * facts.PAD, "resize": facts.RESIZE}  # geometry -> side of what is stored
+SIDES = {"pad": facts.CROP + 2 * facts.PAD, "resize": facts.RESIZE, "keep": facts.FERPLUS_SIDE}  # geometry -> side of what is stored
 
 
 def decode(data, where, grey=False):
@@ -43,7 +43,7 @@ def decode_all(files, where):
 def fit(image, geometry, level=ours.PAD_LEVEL):
     """One image uint8 H x W (grey) or H x W x 3 (BGR) as it is stored: uint8 3 x S x S, padded with grey `level` or resized."""
     side = SIDES[geometry]
-    if geometry == "resize":
+    if geometry != "pad":
         if image.shape[:2] != (side, side):
             image = cv2.resize(image, (side, side), interpolation=INTERPOLATIONS[ours.INTERPOLATION])
     else:

@@ -8,12 +8,10 @@ import numpy as np
 
 import errors
 from caffe_files import binary
-from paper import facts
 
 # folder: path of the LMDB; count: images; shape: C x H x W of each; mean: float32 C x H x W; names: key -> image name.
 Part = namedtuple("Part", "folder count shape mean names")
 Batch = namedtuple("Batch", "keys images labels")  # list of str; uint8 N x C x H x W; int64 N
-SIDES = (facts.RESIZE, facts.CROP + 2 * facts.PAD)
 
 
 def open_part(data, split, crop):
@@ -24,9 +22,9 @@ def open_part(data, split, crop):
     folder = os.path.join(data, split + "_lmdb")
     count, shape = _first(folder)
     mean = _mean(os.path.join(data, "mean.binaryproto"))
-    if shape[0] != crop[0] or shape[1] not in SIDES or shape[2] != shape[1]:
-        raise errors.Fail("%s holds images of %s; testing takes %dx36x36 or %dx40x40: build it again with `%s`"
-                          % (folder, _size(shape), crop[0], crop[0], make_data(folder)))
+    if shape[0] != crop[0] or shape[1] < crop[1] or shape[2] < crop[2]:
+        raise errors.Fail("%s holds images of %s, too small for this net's input of %s: test on another set, or build it again with `%s`"
+                          % (folder, _size(shape), _size(crop), make_data(folder)))
     if mean.shape != shape:
         raise errors.Fail("%s/mean.binaryproto is of %s, the images of %s: build both again with `%s`"
                           % (data, _size(mean.shape), _size(shape), make_data(folder)))

@@ -26,12 +26,12 @@ def final_layer(dataset):
 
 
 def train_net(depth, dataset, classes, source, valid_source, mean, batch, valid_batch, mirror=ours.MIRROR,
-              final_rate=ours.FINAL_RATE, **form):
+              final_rate=ours.FINAL_RATE, crop=facts.CROP, **form):
     """The net of a solver: Data layers for TRAIN and TEST, trunk, SoftmaxWithLoss, Accuracy (TEST only).
 
     `source`, `valid_source`: LMDB folders; `mean`: path of a BlobProto, or a number subtracted from every pixel; paths as
     Caffe sees them, from its working directory. `mirror`: the TRAIN phase mirrors every second image by chance;
-    `final_rate`: the final layer learns so many times as fast. `form`: shortcut, relu_after_sum, ... of `trunk`.
+    `final_rate`: the final layer learns so many times as fast; `crop`: side of the crops, 0 for whole images. `form`: shortcut, relu_after_sum, ... of `trunk`.
     Returns a NetParameter.
     """
     net = m.NetParameter(name=title(depth, dataset))
@@ -40,7 +40,8 @@ def train_net(depth, dataset, classes, source, valid_source, mean, batch, valid_
         data.include.add(phase=phase)
         if mirror and phase == m.TRAIN:
             data.transform_param.mirror = True
-        data.transform_param.crop_size = facts.CROP
+        if crop:
+            data.transform_param.crop_size = crop
         if isinstance(mean, str):
             data.transform_param.mean_file = mean
         else:
@@ -57,11 +58,11 @@ def train_net(depth, dataset, classes, source, valid_source, mean, batch, valid_
     return net
 
 
-def deploy_net(depth, dataset, classes, batch=facts.CROPS, **form):
-    """The net for testing: Input `data` (batch x 3 x 32 x 32, mean subtracted), trunk, Softmax `prob`. A NetParameter."""
+def deploy_net(depth, dataset, classes, batch=facts.CROPS, side=facts.CROP, **form):
+    """The net for testing: Input `data` (batch x 3 x side x side, mean subtracted), trunk, Softmax `prob`. A NetParameter."""
     net = m.NetParameter(name=title(depth, dataset))
     data = _layer(net, "data", "Input", [], ["data"])
-    data.input_param.shape.add(dim=[batch, COLOURS, facts.CROP, facts.CROP])
+    data.input_param.shape.add(dim=[batch, COLOURS, side, side])
     scores = _classifier(net, depth, dataset, classes, **form)
     _layer(net, "prob", "Softmax", [scores], ["prob"])
     return net
@@ -73,21 +74,22 @@ def title(depth, dataset):
 
 
 def trunk(net, bottom, depth, shortcut=ours.SHORTCUT, relu_after_sum=ours.RELU_AFTER_SUM, conv_bias=ours.CONV_BIAS,
-          moving_average_fraction=None):
+          moving_average_fraction=None, widths=facts.WIDTHS):
     """Append everything from `bottom` to global_avg_pool to `net`; return the last top's name.
 
     `shortcut`, where the width doubles: "2x2" or "1x1" convolution of stride 2 with BatchNorm and Scale, or "identity"
     (He et al.'s option A: every second pixel, new channels zero; needs a Caffe of 2018 or later for its round_mode).
     The sister paper's form is relu_after_sum=False, conv_bias=True. `moving_average_fraction`: BatchNorm's; None is Caffe's
-    default of 0.999, which averages over some 1,000 iterations and is too long a memory for runs shorter than that.
+    default of 0.999, which averages over some 1,000 iterations and is too long a memory for runs shorter than that. `widths`:
+    channels of the three groups.
     """
     start = len(net.layer)
     blocks = blocks_per_group(depth)
     if shortcut not in SHORTCUTS:
         raise errors.Fail("no shortcut %r: choose one of %s" % (shortcut, ", ".join(SHORTCUTS)))
-    top = _conv(net, "first_conv", bottom, facts.WIDTHS[0], 3, 1, conv_bias)
+    top = _conv(net, "first_conv", bottom, widths[0], 3, 1, conv_bias)
     top = _relu(net, top)
-    for group, width in enumerate(facts.WIDTHS):
+    for group, width in enumerate(widths):
         for block in range(blocks):
             name = "group%d_block%d_" % (group, block)
             doubles = group > 0 and block == 0

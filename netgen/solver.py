@@ -57,6 +57,15 @@ def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_ep
     )
 
 
+def falling(net, prefix, recipe, train, test, test_batch, epochs_a_validation):
+    """The solver of a paper.recipe.Recipe on `train` images: Nesterov, the rate falls along a straight line to zero."""
+    solver = nag(net, prefix, train, test, test_batch, recipe.epochs, recipe.batch, recipe.rate, 1, (), "Nesterov", recipe.decay)
+    solver.lr_policy, solver.power = "poly", 1
+    solver.ClearField("gamma")
+    solver.test_interval = iterations(epochs_a_validation, train, recipe.batch)
+    return solver
+
+
 def iterations(epochs, images, batch):
     """Iterations that show `images` images `epochs` times in batches of `batch`, rounded up."""
     return math.ceil(round(epochs * images / batch, 6))

@@ -13,6 +13,7 @@ PARAMETERS_K = {20: 280, 32: 474}  # Table II, in thousands
 # III-B: FER+, eight classes; images in the training part and in the two others. The paper's sentence gives 3,274 to the
 # validation part; the label rule that yields its four numbers gives 3,312 to it (README, "What the paper swaps").
 EXPRESSIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+FERPLUS_SIDE = 48
 FERPLUS_IMAGES = {"train": 26029, "valid": 3312, "test": 3274}
 
 # III-C: pretraining input. CIFAR is zero padded, the others are resized, then a random crop; nothing else.

@@ -34,6 +34,7 @@ class Solver:
         check(solver)
         self.solver, self.blobs, self.iter = solver, blobs, 0
         self.history = torch.zeros_like(blobs.values)
+        self.kept = [self.history]  # what a solverstate holds, one behind the other
         self.decay = solver.weight_decay * blobs.decays
 
     @torch.no_grad()
@@ -49,7 +50,7 @@ class Solver:
 
     def save(self, path, learned_net):
         """Write the solverstate that belongs to the caffemodel `learned_net`."""
-        history = [binary.array_to_blob(a) for blobs in self.blobs.arrays(self.history).values() for a in blobs]
+        history = [binary.array_to_blob(a) for flat in self.kept for blobs in self.blobs.arrays(flat).values() for a in blobs]
         binary.write(path, m.SolverState(
             iter=self.iter, learned_net=learned_net, current_step=_step(self.solver, self.iter), history=history))
 
@@ -57,11 +58,12 @@ class Solver:
         """Continue from the solverstate at `path` and the caffemodel that it names. Fail where they are of another net."""
         state = binary.read(path, m.SolverState)
         arrays = iter([binary.blob_to_array(b) for b in state.history])
-        shapes = [shape for each in self.blobs.shapes.values() for shape in each]
+        shapes = [shape for each in self.blobs.shapes.values() for shape in each] * len(self.kept)
         if [tuple(b.shape.dim) for b in state.history] != shapes:
             raise errors.Fail("%s is of another net or solver type: its history has %d blobs of other shapes than this net's %d"
                               % (path, len(state.history), len(shapes)))
-        self.blobs.load({name: [next(arrays) for _ in each] for name, each in self.blobs.shapes.items()}, self.history)
+        for flat in self.kept:
+            self.blobs.load({name: [next(arrays) for _ in each] for name, each in self.blobs.shapes.items()}, flat)
         load(self.blobs, state.learned_net)
         self.iter = state.iter
 

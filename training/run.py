@@ -20,7 +20,7 @@ import tempfile
 import errors
 from caffe_files import messages as m
 from caffe_files import text
-from paper import ours
+from paper import ours, recipe
 from training import blas_settings, inputs, job, loop, record, snapshots, transplant
 
 ENGINES = {  # name -> module, and what its make() is told
@@ -42,6 +42,8 @@ def main():
     if args.epochs:
         job.stretch(solver, net, parts["train"].images, args.epochs)
     described = inputs.describe(solver, net, parts, args.weights, args.engine)
+    if args.recipe:
+        described["recipe"] = recipe.described(recipe.RECIPES[args.recipe])
     work = job.Job(out, solver, net, parts, inputs.identity(described))
     with record.claimed(out), tempfile.TemporaryDirectory(prefix="fer-lite-", dir=_memory()) as scratch:
         standing, state = record.standing(out, described, say)
@@ -82,6 +84,8 @@ def _engine(work, args, scratch, state):
     """The engine where the run begins or continues: with its snapshot, the transplanted weights, or initialised."""
     _write_inputs(work)
     module, options = ENGINES[args.engine]
+    if args.recipe:
+        module, options = "torch_engine.recipe", dict(options, recipe=recipe.RECIPES[args.recipe])
     engine = importlib.import_module(module).make(work.solver, work.net, scratch, **options)
     _require_space(work, engine, state)
     if state:
@@ -172,10 +176,14 @@ def _arguments():
     parser.add_argument("--epochs", type=positive, help="another length; rate steps keep their share of the run")
     parser.add_argument("--gpu", type=int, help="GPU number, with a Caffe that was built for it")
     parser.add_argument("--engine", choices=sorted(ENGINES), default="caffe")
+    parser.add_argument("--recipe", choices=sorted(recipe.RECIPES), help="train on FER+'s votes by a recipe of paper/recipe.py")
     parser.add_argument("--stop-after", type=seconds, help="snapshot and stop after this time: 90m, 2h, 45s")
     parser.add_argument("--snapshot-minutes", type=positive, default=ours.SNAPSHOT_MINUTES,
                         help="minutes between snapshots, beside the solver's interval (default %(default)s)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.recipe and not args.engine.startswith("torch"):
+        raise errors.Fail("a recipe (%s) is trained by the PyTorch engine: ENGINE=torch" % args.recipe)
+    return args
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+"""Beyond the paper: how its backbone is trained on FER+'s votes for use (`make best`, `make small`). Nothing here is the paper's.
+
+Every value is ours. docs/decisions.md says how they were chosen, and what they gave.
+"""
+from collections import namedtuple
+
+# A network and its training. depth, width: ResNet-DEPTH with WIDTH, 2 WIDTH, 4 WIDTH channels; epochs, batch, rate, decay: of a
+# Nesterov solver whose rate falls along a straight line to zero (Caffe's `poly` with power 1). sides: (share of the run, side of the
+# images in pixels), one after the other: small images first, the same network, for less than half the cost of an epoch.
+Recipe = namedtuple("Recipe", "name depth width epochs batch rate decay sides augment average")
+
+# Drawn anew for every image that is shown. degrees and zoom: either way; shift: share of the side; contrast: share, either way;
+# brightness: share of white, either way; erase: chance of one grey rectangle of up to `erased` of either side.
+Augment = namedtuple("Augment", "mirror degrees shift zoom contrast brightness erase erased")
+
+FACES = Augment(mirror=True, degrees=15.0, shift=0.08, zoom=0.12, contrast=0.3, brightness=0.15, erase=0.25, erased=0.4)
+
+# average: the weights tested and kept are an exponential average of those of the run: this share of the old one a step.
+RECIPES = {
+    "best": Recipe("best", 20, 16, 50, 128, 0.1, 0.0005, ((0.6, 32), (1.0, 48)), FACES, 0.998),
+    "small": Recipe("small", 14, 8, 60, 128, 0.1, 0.0002, ((0.6, 32), (1.0, 48)), FACES, 0.998),
+}
+SIDE = 48  # of the images that are tested: FER2013's own
+TRAIN, VALID = 28555, 3577  # images of data/ferplus_votes
+VALID_BATCH = 73  # divides the validation part
+EPOCHS_A_VALIDATION = 4
+STATISTICS_BATCHES = 60  # batches of plain training images that the averaged network's BatchNorm statistics are made from
+
+
+def described(recipe):
+    """What of a Recipe stands neither in its net nor in its solver, as plain values for run.json."""
+    return dict(sides=[list(pair) for pair in recipe.sides], augment=dict(recipe.augment._asdict()), average=recipe.average,
+                statistics_batches=STATISTICS_BATCHES)
