@@ -64,7 +64,7 @@ env: $(if $(filter torch,$(ENGINE)),$(TORCH_ENV)/.complete) ## find or make the 
 	@$(if $(filter torch,$(ENGINE)),true,env/run --make)
 
 doctor: ## check that this Caffe computes right: versions, BLAS, small nets against NumPy
-	@$(PYTHON) -m env.doctor
+	@$(PYTHON) -m engines.doctor
 
 prototxt: ## write prototxt/ and solvers/ again from paper/ and netgen/
 	@$(PYTHON) -m netgen
@@ -111,7 +111,7 @@ engine = --engine $(ENGINE)$(addprefix -,$(filter-out fp32,$(PRECISION)))
 define train
 @$(LAUNCH) $(PYTHON) -m training.run --solver $(1) --out $(2) $(engine) $(GPU:%=--gpu %) $(STOP_AFTER:%=--stop-after %) \
 	$(SNAPSHOT_MINUTES:%=--snapshot-minutes %) $(3)
-	@-$(PYTHON) -m report.curves $(2) >/dev/null
+	@-$(PYTHON) -m evaluation.report.curves $(2) >/dev/null
 endef
 
 pretrain: $(call pretrained,$(DEPTH),$(SRC))/final.caffemodel ## train ResNet-DEPTH on the source SRC
@@ -148,7 +148,7 @@ $(foreach d,$(DEPTHS),$(foreach t,$(ALL_TRIALS),$(call finetuned,$(d),ferplus,$(
 
 METRICS = $(call finetuned,$(DEPTH),$(SRC),$(TRIAL))/metrics_$(SPLIT).json
 eval: $(METRICS) ## test it with ten crops on SPLIT (test or valid) and print the result
-	@$(PYTHON) -m evaluation.show $(METRICS)
+	@$(PYTHON) -m evaluation.report.show $(METRICS)
 
 # AGAIN=1: test anew although the result is there (scores that were damaged, or of other data).
 ifneq ($(AGAIN),)
@@ -168,7 +168,7 @@ demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing
 	@$(DEMO_MAKE) data SRC=ferplus PER_CLASS=$$(sed -n 's/^BALANCED_PER_CLASS = \([0-9]*\).*/\1/p' demo/settings.py)
 	@$(PYTHON) -m demo.make_nets $(DEMO)
 	@$(DEMO_MAKE) -j2 THREADS=1 $(addprefix $(DEMO_RUNS),cifar10/trial1/metrics_test.json none/trial1/metrics_test.json)
-	@$(PYTHON) -m evaluation.show $(DEMO_RUNS)cifar10/trial1/metrics_test.json
+	@$(PYTHON) -m evaluation.report.show $(DEMO_RUNS)cifar10/trial1/metrics_test.json
 	@$(PYTHON) -m demo.picture --finetuned $(DEMO_RUNS)cifar10/trial1/scores_test.npz --scratch $(DEMO_RUNS)none/trial1/scores_test.npz \
 	  --lmdb $(DEMO)/data/ferplus/test_lmdb --out $(DEMO)/demo.png
 

@@ -1,8 +1,9 @@
 """Data: `python3 -m data_prep build SET` and what looks at the result; `--help` lists the arguments of each."""
 import argparse
 
-import errors
-from data_prep import bench, build, check, preview
+from common import errors
+from benchmarks import data as bench
+from data_prep import build, check, preview
 
 COMMANDS = {
     "build": (build, "official files -> data/SET"),

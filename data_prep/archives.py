@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections import namedtuple
 
-import errors
+from common import errors
 
 # One file: its name with "/" inside its archive or folder, and where it is, for messages; of a member, its size in bytes and
 # an open binary stream (valid until the next entry is asked for); of a file in a folder, its path instead.

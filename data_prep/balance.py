@@ -8,7 +8,7 @@ from collections import namedtuple
 import cv2
 import numpy as np
 
-import errors
+from common import errors
 from paper import facts, ours
 
 Extra = namedtuple("Extra", "source angle dx dy noise seed")  # source: number of the original

@@ -10,10 +10,11 @@ import cv2
 import lmdb
 import numpy as np
 
-import cores
-import errors
-import files
-from data_prep import built, duplicates, ferplus, labels, sources, store
+from common import parallel
+from common import errors
+from common import files
+from data_prep import built, duplicates, labels, sources, store
+from data_prep.sets import ferplus
 from paper import ours
 
 PADDED = ("pad_level", "mean_of", "jpeg")
@@ -31,7 +32,7 @@ def add_arguments(parser):
     parser.add_argument("--from", dest="given", metavar="PATH", help="read this file or folder instead")
     parser.add_argument("--out", default="data", help="where the folder SET is made (default: %(default)s)")
     parser.add_argument("--unofficial", action="store_true", help="take files whose size or checksum is not the official one")
-    parser.add_argument("--workers", type=int, default=cores.count(), help="processes (default: the cores, %(default)s)")
+    parser.add_argument("--workers", type=int, default=parallel.count(), help="processes (default: the cores, %(default)s)")
     parser.add_argument("--with-valid", action="store_true", help="cinic10: the validation part trains too")
     parser.add_argument("--pad-level", type=int, default=ours.PAD_LEVEL, metavar="GREY",
                         help="cifar: grey level of the padding, 0 to 255 (default: %(default)s)")

@@ -3,7 +3,7 @@ import csv
 import json
 import os
 
-import errors
+from common import errors
 
 NEEDED = {"set", "classes", "parts", "mean", "files"}  # of what a manifest says, what is read again
 

@@ -9,14 +9,15 @@ import tempfile
 import lmdb
 import numpy as np
 
-import errors
-from caffe_files import binary, text
-from caffe_files import messages as m
-from data_prep import built, pool, store
-from evaluation import crops
-from evaluation.network import import_caffe
+from common import errors
+from common.caffe import binary, text
+from common.caffe import messages as m
+from data_prep import built, store
+from common import parallel
+from fer_lite import crops
+from engines.caffe.network import import_caffe
 from paper import facts
-from progress import Progress
+from common.progress import Progress
 
 COMPARED = 256  # images whose centre crop is held against Caffe's
 
@@ -33,7 +34,7 @@ def run(args):
     again = "remove %s and run `make data SRC=%s`" % (folder, args.set)
     for part, expected in manifest["parts"].items():
         path = os.path.join(folder, part + "_lmdb")
-        found, mean = pool.apart("%s is damaged: reading it crashes LMDB: %s" % (path, again), measure, folder, part, manifest, again)
+        found, mean = parallel.apart("%s is damaged: reading it crashes LMDB: %s" % (path, again), measure, folder, part, manifest, again)
         for what, value in expected.items():
             if found[what] != value:
                 raise errors.Fail("%s: %s is %s, the manifest says %s: %s" % (path, what, found[what], value, again))

@@ -5,9 +5,9 @@ import time
 import urllib.error
 import urllib.request
 
-import errors
+from common import errors
 from data_prep import official
-from progress import Progress
+from common.progress import Progress
 
 PATIENCE = 30.0  # seconds without a byte before the connection counts as cut
 ATTEMPTS = 4  # in a row without a new byte, before the next address is tried

@@ -2,7 +2,7 @@
 import os
 from collections import namedtuple
 
-import errors
+from common import errors
 from data_prep import download, official
 
 # A file or folder as it was found. record: its name, size and SHA-256, for the manifest; official: whether its checksum is

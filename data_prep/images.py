@@ -4,7 +4,7 @@ import struct
 import cv2
 import numpy as np
 
-import errors
+from common import errors
 from data_prep import archives
 from paper import facts, ours
 

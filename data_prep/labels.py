@@ -11,7 +11,7 @@ import posixpath
 
 import numpy as np
 
-import errors
+from common import errors
 from paper import facts
 
 VOTES = facts.EXPRESSIONS + ("unknown", "NF")

@@ -8,7 +8,7 @@ import struct
 
 import numpy as np
 
-import errors
+from common import errors
 
 # What a pickled array names: Python 2's and 3's, NumPy 1's and 2's. The values are for us; nothing is looked up.
 NAMES = {

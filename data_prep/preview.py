@@ -8,8 +8,8 @@ import os
 import cv2
 import numpy as np
 
-import errors
-import files
+from common import errors
+from common import files
 from data_prep import built
 from evaluation.data import read_images
 

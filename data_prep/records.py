@@ -6,7 +6,7 @@ the first, middle and last piece of one whose payload contains the magic (which 
 import struct
 from collections import namedtuple
 
-import errors
+from common import errors
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 LARGEST = 1 << 24  # bytes of a record; a face has about 10,000

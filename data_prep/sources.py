@@ -1,8 +1,9 @@
 """The five sources (III-C): from their official files to a training and a test part."""
 import numpy as np
 
-import errors
-from data_prep import archives, cifar, cinic, fetch, imagenet32, store, webface
+from common import errors
+from data_prep import archives, fetch, store
+from data_prep.sets import cifar, cinic10 as cinic, imagenet32, webface
 from paper import facts, ours
 
 PARTS = ("train", "test", webface.WHOLE)

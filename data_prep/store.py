@@ -12,12 +12,13 @@ import os
 import lmdb
 import numpy as np
 
-import errors
-import files
-from caffe_files import binary
-from data_prep import archives, images, pool
+from common import errors
+from common import files
+from common.caffe import binary
+from data_prep import archives, images
+from common import parallel
 from paper import facts, ours
-from progress import Progress
+from common.progress import Progress
 
 KEY = "%08d"
 AT_ONCE = 4096  # images in one LMDB transaction
@@ -40,7 +41,7 @@ class Shelf:
         The function runs in a worker and returns what `images.fit_all` takes; `len(arguments[0])` is N.
         """
         with Progress(label) as bar:
-            for stored in pool.work(_put, self._tasks(batches), workers):
+            for stored in parallel.work(_put, self._tasks(batches), workers):
                 bar.add(stored)
 
     def _tasks(self, batches):
@@ -108,7 +109,7 @@ def write_part(folder, name, shelf, order, labels, names, classes, columns=()):
         measure.add(block, labels[numbers])
         return numbers, block
 
-    blocks = pool.ahead(read, (order[start:start + AT_ONCE] for start in range(0, len(order), AT_ONCE)))
+    blocks = parallel.ahead(read, (order[start:start + AT_ONCE] for start in range(0, len(order), AT_ONCE)))
     lines = open(table_path(folder, name), "w", newline="", encoding="utf-8")
     with lines, Progress("writing %s_lmdb" % name, len(order)) as bar:
         table = csv.writer(lines, lineterminator="\n")

@@ -11,8 +11,8 @@ from collections import namedtuple
 import cv2
 import numpy as np
 
-import errors
-import files
+from common import errors
+from common import files
 from demo import faces, objects, official, settings
 from paper import facts
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-import errors
+from common import errors
 from demo import settings
 from netgen.__main__ import write_all
 from paper import facts

@@ -5,7 +5,7 @@ import os
 import struct
 import tarfile
 
-import files
+from common import files
 from paper import facts
 
 # FER2013's seven codes. It has no contempt, so those faces went to neutral there.

@@ -1,6 +1,6 @@
 """The demo's closing picture: confusion matrix, faces with their predictions, fine-tuned against trained from scratch.
 
-It is composition only: the plots are report/figures.py's, the numbers are those that `evaluation` wrote.
+It is composition only: the plots are evaluation/report/figures.py's, the numbers are those that `evaluation` wrote.
 """
 import argparse
 import os
@@ -8,12 +8,12 @@ import os
 import lmdb
 import numpy as np
 
-import errors
-import files
-from caffe_files import binary
+from common import errors
+from common import files
+from common.caffe import binary
 from demo import settings
 from evaluation import metrics, scores
-from report import figures
+from evaluation.report import figures
 
 EACH = 4  # faces shown of each class: the first in the LMDB's (shuffled) order, so nobody picked them
 

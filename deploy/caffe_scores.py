@@ -12,9 +12,9 @@ import tempfile
 
 import numpy as np
 
-import errors
-from deploy import names
-from evaluation import network
+from common import errors
+from fer_lite import names
+from engines.caffe import network
 
 AT_ONCE = 100  # crops in one forward pass
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -9,12 +9,13 @@ import argparse
 import os
 import re
 
-import errors
-import files
-from deploy import check, export, names
-from evaluation import show
+from common import errors
+from common import files
+from deploy import check, export
+from fer_lite import names
+from evaluation.report import show
 from paper import facts
-from progress import duration
+from common.progress import duration
 from training import loop
 
 README = "README.md"
@@ -36,7 +37,7 @@ LICENCES = {
 USE = """## Intended use
 
 Research on small networks, teaching, and prototypes that sort faces by what they show, with a person who looks at the result and the consent
-of those who are shown. Input: one upright, roughly frontal face, cut out as FER2013 does (`deploy/faces.py`).
+of those who are shown. Input: one upright, roughly frontal face, cut out as FER2013 does (`fer_lite/faces.py`).
 
 ## Not for
 

@@ -10,12 +10,14 @@ import sys
 
 import numpy as np
 
-import errors
-import files
+from common import errors
+from common import files
 from data_prep import images
 from demo import faces
-from deploy import caffe_scores, names, runtimes
-from evaluation import crops, data
+from deploy import caffe_scores
+from fer_lite import names, runtimes
+from fer_lite import crops
+from evaluation import data
 from paper import facts
 
 TOLERANCE = 1e-4  # largest difference of a probability that summing float32 in another order may make

@@ -16,16 +16,19 @@ import numpy as np
 import onnx
 import onnxruntime
 
-import cores
-import errors
-import files
-from caffe_files import binary, text
-from caffe_files import messages as m
-from deploy import check, names, onnx_net, quantize, runtimes
-from evaluation import crops, data, network
+from common import parallel
+from common import errors
+from common import files
+from common.caffe import binary, text
+from common.caffe import messages as m
+from deploy import check, onnx_net, quantize
+from fer_lite import names, runtimes
+from fer_lite import crops
+from evaluation import data
+from engines.caffe import network
 from netgen import fold, weights
 from paper import facts, ours
-from progress import Progress
+from common.progress import Progress
 
 INPUT = "float32, N x 3 x 32 x 32, %s, 0 to 255; a grey face is repeated on the three channels" % ours.COLOUR_ORDER
 AT_ONCE = 50  # images
@@ -156,7 +159,7 @@ def accuracies(folder, split, size):
     part = data.open_part(folder, split, (3, size, size))
 
     def test(paths):
-        ran = {name: runtimes.onnx_runtime(path, threads=cores.count()) for name, path in paths.items()}
+        ran = {name: runtimes.onnx_runtime(path, threads=parallel.count()) for name, path in paths.items()}
         right = {name: np.zeros(2, int) for name in paths}
         with Progress("testing on %s" % split, part.count) as bar:
             for batch in data.batches(part, AT_ONCE):

@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-import errors
-from caffe_files import binary
-from caffe_files import messages as m
+from common import errors
+from common.caffe import binary
+from common.caffe import messages as m
 from netgen import describe
 
 OPSET, IR = 13, 8

@@ -1,1 +1,1 @@
-"""A Caffe that computes right: env/run finds or makes it, env.doctor holds it against NumPy."""
+"""A Caffe that computes right: env/run finds or makes it, engines.doctor holds it against NumPy."""

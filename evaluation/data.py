@@ -6,8 +6,8 @@ from collections import namedtuple
 import lmdb
 import numpy as np
 
-import errors
-from caffe_files import binary
+from common import errors
+from common.caffe import binary
 
 # folder: path of the LMDB; count: images; shape: C x H x W of each; mean: float32 C x H x W; names: key -> image name.
 Part = namedtuple("Part", "folder count shape mean names")

@@ -18,8 +18,8 @@ from collections import namedtuple
 
 import numpy as np
 
-import errors
-import files
+from common import errors
+from common import files
 
 Scores = namedtuple("Scores", "keys names labels probabilities one_crop classes split")
 # What NumPy and zipfile raise on damaged bytes.

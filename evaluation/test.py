@@ -14,23 +14,23 @@ import time
 
 import numpy as np
 
-import errors
-import files
-import progress
-from caffe_files import messages as m
-from caffe_files import text
+from common import errors
+from common import files
+from common import progress
+from common.caffe import messages as m
+from common.caffe import text
 from evaluation import data, metrics
-from evaluation import network as networks
+from engines.caffe import network as networks
 from evaluation import scores as scores_file
-from evaluation.show import table
+from evaluation.report.show import table
 from netgen import weights
 from paper import facts
 
 ENGINES = {  # name -> module, and what its tester() is told
-    "caffe": ("evaluation.network", {}),
-    "torch": ("torch_engine.network", {"precision": "fp32"}),
-    "torch-tf32": ("torch_engine.network", {"precision": "tf32"}),
-    "torch-bf16": ("torch_engine.network", {"precision": "bf16"}),
+    "caffe": ("engines.caffe.network", {}),
+    "torch": ("engines.torch.network", {"precision": "fp32"}),
+    "torch-tf32": ("engines.torch.network", {"precision": "tf32"}),
+    "torch-bf16": ("engines.torch.network", {"precision": "bf16"}),
 }
 IMAGES_AT_ONCE = 50  # read and handed to a process together
 

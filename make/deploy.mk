@@ -31,16 +31,16 @@ DEPLOY_NEEDS = $(if $(filter none,$(CAFFE)),,env)
 DEPLOY_SPLIT = $(if $(filter file,$(origin SPLIT)),valid,$(SPLIT))
 
 # pip puts a changed list into the environment that is there; the marks say that all of it is.
-$(DEPLOY_ENV)/.complete: deploy/requirements.txt
+$(DEPLOY_ENV)/.complete: env/deploy.txt
 	@$(DEPLOY_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "error: this needs Python 3.10 or later, and $(DEPLOY_PYTHON) is none: set DEPLOY_PYTHON=python3.12 or the like" >&2; exit 1; }
 	@test -x $(DEPLOY) || { echo "making $(DEPLOY_ENV): NumPy, OpenCV and ONNX Runtime (half a minute)" >&2; $(DEPLOY_PYTHON) -m venv $(DEPLOY_ENV); }
 	@echo '*' > $(DEPLOY_ENV)/.gitignore
-	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r deploy/requirements.txt
+	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt
 	@touch $@
 
-$(DEPLOY_ENV)/.complete-export: deploy/export.txt $(DEPLOY_ENV)/.complete
-	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r deploy/requirements.txt -r deploy/export.txt
+$(DEPLOY_ENV)/.complete-export: env/export.txt $(DEPLOY_ENV)/.complete
+	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt -r env/export.txt
 	@touch $@
 
 .PHONY: export
@@ -50,7 +50,7 @@ export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files
 
 .PHONY: predict
 predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
-	@$(DEPLOY) -m deploy.predict $(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number)) \
+	@$(DEPLOY) -m fer_lite.predict $(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number)) \
 	  $(MODEL:%=--model %) --crops $(CROPS) --faces $(FACES) $(DRAW:%=--draw %) $(FPS:%=--fps %) $(if $(CSV),--csv)
 
 .PHONY: models-check
@@ -65,19 +65,19 @@ model: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## models/NAME from the 
 # Ready-made packages to compare with, in an environment of their own; where they do not install, bench says so and goes on.
 RIVALS_ENV ?= .venv-rivals
 
-$(RIVALS_ENV)/.complete: deploy/rivals.txt deploy/rivals_need.txt
+$(RIVALS_ENV)/.complete: env/rivals.txt env/rivals_need.txt
 	@echo "making $(RIVALS_ENV): ready-made packages to compare with (some minutes, 1.5 GB)" >&2
 	@test -x $(RIVALS_ENV)/bin/python || $(DEPLOY_PYTHON) -m venv $(RIVALS_ENV)
 	@echo '*' > $(RIVALS_ENV)/.gitignore
-	@$(RIVALS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r deploy/rivals_need.txt
-	@$(RIVALS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) --no-deps -r deploy/rivals.txt
+	@$(RIVALS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/rivals_need.txt
+	@$(RIVALS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) --no-deps -r env/rivals.txt
 	@touch $@
 
 .PHONY: bench bench-deploy test test-deploy
 bench: bench-deploy
 bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in every runtime, and in ready-made packages (RIVALS=none: without them)
 	@$(if $(filter none,$(RIVALS)),,$(MAKE) $(RIVALS_ENV)/.complete ||) true
-	@$(DEPLOY) -m deploy.bench $(MODEL:%=--model %) --caffe '$(RUN) python3' $(if $(filter none,$(RIVALS)),,--rivals $(RIVALS_ENV)/bin/python) $(BENCH)
+	@$(DEPLOY) -m benchmarks.deploy $(MODEL:%=--model %) --caffe '$(RUN) python3' $(if $(filter none,$(RIVALS)),,--rivals $(RIVALS_ENV)/bin/python) $(BENCH)
 
 test: test-deploy
 test-deploy: $(DEPLOY_ENV)/.complete-export | env ## test export, predict and their kin, beside real Caffe

@@ -16,17 +16,17 @@ GPU := $(or $(GPU),0)
 endif
 
 # pip puts a changed list into the environment that is there; the mark says that all of it is.
-$(TORCH_ENV)/.complete: torch_engine/requirements.txt
+$(TORCH_ENV)/.complete: env/torch.txt
 	@$(TORCH_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "error: ENGINE=torch needs Python 3.10 or later, and $(TORCH_PYTHON) is none: set TORCH_PYTHON=python3.12 or the like" >&2; exit 1; }
 	@test -x $(TORCH) || { echo "making $(TORCH_ENV): PyTorch for ENGINE=torch (a minute)"; $(TORCH_PYTHON) -m venv $(TORCH_ENV); }
 	@echo '*' > $(TORCH_ENV)/.gitignore
-	@$(TORCH) -m pip install --quiet --disable-pip-version-check $(TORCH_PIP) -r torch_engine/requirements.txt
+	@$(TORCH) -m pip install --quiet --disable-pip-version-check $(TORCH_PIP) -r env/torch.txt
 	@touch $@
 
 .PHONY: tensorboard test-torch bench bench-torch
 tensorboard: $(TORCH_ENV)/.complete ## write the logs of every run in RUNS for TensorBoard (with the packages of ENGINE=torch)
-	@$(TORCH) -m report.tensorboard $(LOGGED) --runs $(RUNS) --out $(W)results/tensorboard
+	@$(TORCH) -m evaluation.report.tensorboard $(LOGGED) --runs $(RUNS) --out $(W)results/tensorboard
 
 test: test-torch
 # PyTorch's tests run Caffe's side of the comparison by env/run themselves.
@@ -35,4 +35,4 @@ test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real
 
 bench: bench-torch
 bench-torch: $(TORCH_ENV)/.complete | env ## speed of the PyTorch engine beside Caffe, bare PyTorch, a usual script, the machine's limit
-	@$(TORCH) -m torch_engine.bench
+	@$(TORCH) -m benchmarks.torch_engine

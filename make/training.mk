@@ -35,11 +35,11 @@ no-such-row:
 	@echo 'error: ROWS=$(ROWS) ROW=$(ROW) names no row of Table II: 1 to 12, as in ROWS=1,2,7-8' >&2; exit 1
 
 status: | env ## how Table II stands: done, running, stopped, failed, missing, time left
-	@$(PYTHON) -m training.status --runs $(RUNS) --split $(SPLIT) $(PRETRAIN_EPOCHS:%=--pretrain-epochs %) $(FINETUNE_EPOCHS:%=--finetune-epochs %)
+	@$(PYTHON) -m evaluation.report.status --runs $(RUNS) --split $(SPLIT) $(PRETRAIN_EPOCHS:%=--pretrain-epochs %) $(FINETUNE_EPOCHS:%=--finetune-epochs %)
 
 curves: | env ## draw loss, rate and validation accuracy of every run in RUNS, and all in one picture
-	@$(PYTHON) -m report.curves $(LOGGED) --out $(W)results/curves.png
+	@$(PYTHON) -m evaluation.report.curves $(LOGGED) --out $(W)results/curves.png
 
 bench: bench-training ## speed: training against the stock caffe, testing against caffe.Classifier
 bench-training: | env
-	@$(PYTHON) -m training.bench
+	@$(PYTHON) -m benchmarks.training

@@ -6,25 +6,25 @@ PORT ?= 8000
 WEB_PYTHON ?= python3
 
 .PHONY: try test-web
-try: web/node_modules/.complete ## a page on this machine that runs the networks in the browser, on a picture or the camera (PORT, MODEL)
-	@$(WEB_PYTHON) -m web.build --model $(or $(MODEL),models/resnet32_cifar10)
-	@$(WEB_PYTHON) -m web.serve --port $(PORT)
+try: deploy/web/node_modules/.complete ## a page on this machine that runs the networks in the browser, on a picture or the camera (PORT, MODEL)
+	@$(WEB_PYTHON) -m deploy.web.build --model $(or $(MODEL),models/resnet32_cifar10)
+	@$(WEB_PYTHON) -m deploy.web.serve --port $(PORT)
 
 # npm empties node_modules before it fills it, so the mark says that all of it is there.
-web/node_modules/.complete: web/package.json web/package-lock.json
+deploy/web/node_modules/.complete: deploy/web/package.json deploy/web/package-lock.json
 	@command -v npm >/dev/null || { echo 'error: the page needs npm (it comes with Node.js), once: sudo apt-get install nodejs npm' >&2; exit 1; }
 	@echo 'getting the browser build of ONNX Runtime from npm (30 MB, once)'
-	@cd web && npm ci --loglevel=error || { echo 'error: npm could not install what web/package-lock.json names: try again with a network' >&2; exit 1; }
+	@cd deploy/web && npm ci --loglevel=error || { echo 'error: npm could not install what deploy/web/package-lock.json names: try again with a network' >&2; exit 1; }
 	@touch $@
 
-$(DEPLOY_ENV)/.complete-web: web/requirements.txt $(DEPLOY_ENV)/.complete-export
-	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r web/requirements.txt
+$(DEPLOY_ENV)/.complete-web: env/web.txt $(DEPLOY_ENV)/.complete-export
+	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/web.txt
 	@touch $@
 
 # What cannot be had here is named by the tests that are left out for it.
 test: test-web
 test-web: $(DEPLOY_ENV)/.complete-web ## test the page in headless Chromium (as root, Chromium is installed where apt-get is)
-	@! command -v npm >/dev/null || $(MAKE) web/node_modules/.complete
+	@! command -v npm >/dev/null || $(MAKE) deploy/web/node_modules/.complete
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  test $$(id -u) != 0 || ! command -v apt-get >/dev/null || { echo 'installing Chromium for the tests of the page'; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null; } || true

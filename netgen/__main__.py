@@ -10,8 +10,8 @@ import contextlib
 import math
 import os
 
-import errors
-from caffe_files import text
+from common import errors
+from common.caffe import text
 from netgen import resnet, solver
 from paper import facts, ours, recipe
 

@@ -7,9 +7,9 @@ import argparse
 import math
 from collections import namedtuple
 
-import errors
-from caffe_files import messages as m
-from caffe_files import text
+from common import errors
+from common.caffe import messages as m
+from common.caffe import text
 from netgen import resnet
 from paper import facts, ours
 

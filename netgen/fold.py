@@ -6,9 +6,9 @@ g(b - u) + beta with g = gamma / sqrt(v + eps). In the TEST phase nothing else c
 """
 import numpy as np
 
-import errors
-from caffe_files import binary
-from caffe_files import messages as m
+from common import errors
+from common.caffe import binary
+from common.caffe import messages as m
 
 
 def fold(net, model):

@@ -12,8 +12,8 @@ One trunk serves the train, test and deploy nets. Layers are named by role (grou
 final layer's name carries its data set (fc_cifar100, fc_ferplus), so that Caffe's matching of weights by name leaves
 exactly that layer fresh when a network is fine-tuned.
 """
-import errors
-from caffe_files import messages as m
+from common import errors
+from common.caffe import messages as m
 from paper import facts, ours
 
 SHORTCUTS = ("2x2", "1x1", "identity")

@@ -1,7 +1,7 @@
 """NAG solvers: schedules in epochs (the paper's III-C) turned into Caffe's iterations."""
 import math
 
-from caffe_files import messages as m
+from common.caffe import messages as m
 from paper import facts, ours
 
 DISPLAY = 100  # iterations between two loss lines of the stock `caffe train`

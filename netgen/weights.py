@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 
-import errors
-from caffe_files import binary
-from caffe_files import messages as m
+from common import errors
+from common.caffe import binary
+from common.caffe import messages as m
 from netgen import describe
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 
-from caffe_files import binary, text
-from caffe_files import messages as m
+from common.caffe import binary, text
+from common.caffe import messages as m
 from google.protobuf import text_format
 from netgen import resnet
 import evaluation_data

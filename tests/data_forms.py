@@ -195,7 +195,7 @@ def stored(folder, part):
     """(keys, images uint8 N x 3 x S x S, labels) of an LMDB."""
     import lmdb
 
-    from caffe_files import binary
+    from common.caffe import binary
 
     with lmdb.open(os.path.join(folder, part + "_lmdb"), readonly=True, lock=False) as env, env.begin() as transaction:
         items = list(transaction.cursor())

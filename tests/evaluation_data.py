@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from caffe_files import binary
-from caffe_files import text
+from common.caffe import binary
+from common.caffe import text
 from netgen import resnet
 from netgen import weights as net_weights
 

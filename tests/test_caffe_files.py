@@ -4,9 +4,9 @@ import os
 import numpy as np
 import pytest
 
-import errors
-from caffe_files import binary, text
-from caffe_files import messages as m
+from common import errors
+from common.caffe import binary, text
+from common.caffe import messages as m
 from netgen import resnet
 
 FIELD_FACTS = ("number", "type", "label", "has_default_value", "default_value")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import data_forms as forms
-import errors
-from caffe_files import binary
+from common import errors
+from common.caffe import binary
 from data_prep import __main__ as data_prep
-from data_prep import balance, built, check, fer, ferplus, images, labels, preview
+from data_prep import balance, built, check, images, labels, preview
+from data_prep.sets import fer, ferplus
 from demo.draw import Face
 from paper import facts, ours
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import data_forms as forms
-import errors
+from common import errors
 from data_prep import download, official
 from data_prep import fetch as fetch_
 

@@ -54,7 +54,7 @@ def test_cifar_is_shuffled_with_keys_in_order(cifar10):
 
 
 def test_the_mean_is_that_of_the_stored_training_images(cifar10):
-    from caffe_files import binary
+    from common.caffe import binary
 
     mean = binary.read_mean(os.path.join(cifar10, "mean.binaryproto"))
     _, stored, _ = forms.stored(cifar10, "train")

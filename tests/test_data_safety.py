@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import data_forms as forms
-import errors
+from common import errors
 from data_prep import archives, images, pickles, store
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
-import errors
-from caffe_files import binary
+from common import errors
+from common.caffe import binary
 from demo import draw, faces, objects, official, settings
 from paper import facts
 
@@ -262,7 +262,7 @@ def test_no_drawn_text_of_the_picture_overlaps(tested):
 
 
 def test_the_confusion_matrix_is_coloured_by_row_and_annotated_with_counts():
-    figures = pytest.importorskip("report.figures")
+    figures = pytest.importorskip("evaluation.report.figures")
     counts = np.array([[90, 10, 0], [0, 0, 0], [0, 1, 3]])
     _, ax = figures.plt.subplots()
     figures.confusion_matrix(ax, counts, ["a", "b", "c"])

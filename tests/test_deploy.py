@@ -7,17 +7,19 @@ import sys
 import numpy as np
 import pytest
 
-onnxruntime = pytest.importorskip("onnxruntime", reason="needs deploy/requirements.txt: make test-deploy")
-onnx = pytest.importorskip("onnx", reason="needs deploy/export.txt: make test-deploy")
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs env/deploy.txt: make test-deploy")
+onnx = pytest.importorskip("onnx", reason="needs env/export.txt: make test-deploy")
 
 import cv2
-import errors
+from common import errors
 import evaluation_data
-import files
-from caffe_files import binary, text
-from caffe_files import messages as m
-from deploy import bench, caffe_scores, card, check, export, names, onnx_net, quantize, runtimes
-from evaluation import crops
+from common import files
+from common.caffe import binary, text
+from common.caffe import messages as m
+from benchmarks import deploy as bench
+from deploy import caffe_scores, card, check, export, onnx_net, quantize
+from fer_lite import names, runtimes
+from fer_lite import crops
 from google.protobuf import text_format
 from netgen import weights
 from paper import facts

@@ -13,15 +13,16 @@ import zlib
 import numpy as np
 import pytest
 
-pytest.importorskip("onnxruntime", reason="needs deploy/requirements.txt: make test-deploy")
-pytest.importorskip("onnx", reason="needs deploy/export.txt: make test-deploy")
+pytest.importorskip("onnxruntime", reason="needs env/deploy.txt: make test-deploy")
+pytest.importorskip("onnx", reason="needs env/export.txt: make test-deploy")
 
 import cv2
-import errors
+from common import errors
 import evaluation_data
 from data_prep import images
-from deploy import check, export, faces, predict, sources
-from evaluation import crops
+from deploy import check, export
+from fer_lite import faces, predict, sources
+from fer_lite import crops
 from paper import facts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-import errors
+from common import errors
 
 caffe = pytest.importorskip("caffe")
-from env import doctor, selfcheck  # noqa: E402  the self-check needs NumPy and lmdb, which stand beside Caffe
+from engines import doctor, selfcheck  # noqa: E402  the self-check needs NumPy and lmdb, which stand beside Caffe
 
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WRONG = """
@@ -115,7 +115,7 @@ def run(command, env):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-DOCTOR = [sys.executable, "-m", "env.doctor"]
+DOCTOR = [sys.executable, "-m", "engines.doctor"]
 ENV_RUN = [os.path.join(REPO, "env", "run")]
 
 

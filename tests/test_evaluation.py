@@ -5,10 +5,11 @@ import evaluation_data
 import numpy as np
 import pytest
 
-import errors
-from caffe_files import binary, text
-from caffe_files import messages as m
-from evaluation import crops, data, metrics, scores
+from common import errors
+from common.caffe import binary, text
+from common.caffe import messages as m
+from fer_lite import crops
+from evaluation import data, metrics, scores
 from netgen import fold, resnet
 from netgen import weights as net_weights
 
@@ -60,7 +61,7 @@ def test_batches_show_every_image_once_in_key_order(ferplus):
 @pytest.mark.parametrize("form", [{}, {"shortcut": "identity"}, {"relu_after_sum": False, "conv_bias": True}])
 def test_folded_net_scores_as_the_deploy_net(form):
     pytest.importorskip("caffe")
-    from evaluation.network import Network
+    from engines.caffe.network import Network
 
     net = resnet.deploy_net(20, "ferplus", 8, **form)
     model = net_weights.random(net)
@@ -154,7 +155,8 @@ def test_metrics_of_a_small_example():
 
 def test_the_bench_notices_other_predictions(tmp_path):
     pytest.importorskip("caffe")
-    from evaluation import bench, network
+    from benchmarks import evaluation as bench
+    from engines.caffe import network
 
     net = resnet.deploy_net(20, "ferplus", 8)
     coarse = np.random.RandomState(2).randint(0, 256, (12, 3, 9, 9))

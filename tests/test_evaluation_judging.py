@@ -7,8 +7,9 @@ import pytest
 import synthetic_scores
 from scipy import stats
 
-import errors
-from evaluation import ensemble, judging, metrics, rows, scores
+from common import errors
+from evaluation.report import ensemble, judging, rows
+from evaluation import metrics, scores
 
 N = 400
 

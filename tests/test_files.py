@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-import files
+from common import files
 
 
 def test_what_a_killed_process_left_is_removed_on_its_host_only(tmp_path):

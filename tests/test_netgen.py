@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-import errors
-from caffe_files import messages as m
-from caffe_files import text
+from common import errors
+from common.caffe import messages as m
+from common.caffe import text
 from netgen import describe, resnet, solver
 from netgen.__main__ import main, write_all
 from paper import facts, ours

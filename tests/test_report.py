@@ -9,13 +9,14 @@ import page_in_chromium
 import pytest
 import synthetic_scores
 
-from evaluation import metrics, rows, scores
+from evaluation import metrics, scores
+from evaluation.report import rows
 from paper import facts
-from report import draw, figures, results, tables
-from report.table import to_csv, to_text
+from evaluation.report import draw, figures, results, tables
+from evaluation.report.table import to_csv, to_text
 
 pytest.importorskip("jinja2")
-from report import page  # noqa: E402
+from evaluation.report import page  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def html(some, tmp_path_factory):
     import numpy as np
 
     lmdb = pytest.importorskip("lmdb")
-    from caffe_files import binary
+    from common.caffe import binary
 
     data = tmp_path_factory.mktemp("ferplus")
     with lmdb.open(str(data / "test_lmdb"), map_size=1 << 24) as env, env.begin(write=True) as transaction:

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
-from report import tensorboard  # noqa: E402
+from evaluation.report import tensorboard  # noqa: E402
 from training import loop, record  # noqa: E402
 
 ROW = dict(epoch=0.5, rate=0.1, loss=2.25, validation_accuracy=None, validation_loss=None, images_per_second=100.0, seconds=1.5)

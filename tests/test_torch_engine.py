@@ -10,15 +10,15 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # tiny nets
 
-import errors
+from common import errors
 import evaluation_data
 import training_data
-from caffe_files import text
-from caffe_files import messages as m
+from common.caffe import text
+from common.caffe import messages as m
 from google.protobuf import text_format
-from torch_engine import data, device, engine, norm
-from torch_engine import net as nets
-from torch_engine import solver as solvers
+from engines.torch import data, device, engine, norm
+from engines.torch import net as nets
+from engines.torch import solver as solvers
 
 
 SHAPES = {"data": (2, 3, 8, 8), "label": (2,)}

@@ -20,11 +20,11 @@ torch.set_num_threads(1)  # tiny nets
 import torch.nn.functional as F
 
 import caffe_side
-from caffe_files import binary, text
-from caffe_files import messages as m
-from torch_engine import data, engine
-from torch_engine import net as nets
-from torch_engine import solver as solvers
+from common.caffe import binary, text
+from common.caffe import messages as m
+from engines.torch import data, engine
+from engines.torch import net as nets
+from engines.torch import solver as solvers
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CAFFE = os.environ.get("CAFFE_RUN", os.path.join(ROOT, "env", "run")).split()

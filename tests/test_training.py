@@ -13,9 +13,9 @@ from concurrent import futures
 import numpy as np
 import pytest
 
-import files
-from caffe_files import binary, text
-from caffe_files import messages as m
+from common import files
+from common.caffe import binary, text
+from common.caffe import messages as m
 from netgen import solver as schedule
 from training import inputs, job, loop, order, record, run, snapshots
 import training_data as data
@@ -230,7 +230,7 @@ def test_a_signal_that_comes_twice_is_one(monkeypatch):
 
 def test_a_plain_resume_would_differ(monkeypatch):
     """The test above can fail: without the data layer's position, the bytes are others."""
-    from training import caffe_engine
+    from engines.caffe import engine as caffe_engine
 
     solver = data.write_all()
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0

@@ -7,8 +7,10 @@ import subprocess
 import pytest
 
 from paper import facts
-from report import curves
-from training import bench, loop, record, status
+from evaluation.report import curves
+from benchmarks import training as bench
+from training import loop, record
+from evaluation.report import status
 import training_data as data
 
 

@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-import errors
-from caffe_files import binary
+from common import errors
+from common.caffe import binary
 from netgen import resnet
 from netgen import weights as net_weights
 from training import transplant

@@ -13,21 +13,22 @@ import threading
 import numpy as np
 import pytest
 
-import errors
-from web import build, serve
+from common import errors
+from deploy.web import build, serve
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (web/requirements.txt)")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (env/web.txt)")
 cv2 = pytest.importorskip("cv2")
-onnx = pytest.importorskip("onnx", reason="onnx is not installed (deploy/export.txt)")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed (env/export.txt)")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from demo import faces  # noqa: E402
-from deploy import faces as deploy_faces  # noqa: E402
-from deploy import names, onnx_net, quantize  # noqa: E402
-from evaluation import crops  # noqa: E402
+from fer_lite import faces as deploy_faces  # noqa: E402
+from fer_lite import names  # noqa: E402
+from deploy import onnx_net, quantize  # noqa: E402
+from fer_lite import crops  # noqa: E402
 from netgen import fold, resnet, weights  # noqa: E402
 from paper import facts  # noqa: E402
-from web import example  # noqa: E402
+from deploy.web import example  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -92,7 +93,7 @@ def packed(tmp_path_factory):
 
 def photo():
     """A photograph with one face: scikit-image's astronaut (NASA, public domain), uint8 512 x 512 x 3 BGR."""
-    skimage = pytest.importorskip("skimage", reason="scikit-image is not installed (deploy/export.txt)")
+    skimage = pytest.importorskip("skimage", reason="scikit-image is not installed (env/export.txt)")
     return cv2.imread(os.path.join(os.path.dirname(skimage.__file__), "data", "astronaut.png"))
 
 
@@ -166,7 +167,7 @@ def visit(browser, served):
 
 
 def expected(packed, name, image, square, ten=True, file=names.FLOAT):
-    """Scores by deploy.faces, evaluation.crops and ONNX Runtime of a square (x, y, size) of a BGR image."""
+    """Scores by fer_lite.faces, fer_lite.crops and ONNX Runtime of a square (x, y, size) of a BGR image."""
     x, y, size = square
     shown = crops.ten_crops(deploy_faces.cut(image, (x, y, size, size))[None], np.float32(0), facts.CROP)[0]
     return answers(str(packed / "models" / name / file), shown if ten else shown[crops.CENTRE:crops.CENTRE + 1]).mean(axis=0)
@@ -453,7 +454,7 @@ def test_what_is_no_network_is_said_in_one_line(tmp_path):
 
 def test_a_taken_port_and_a_bad_port_are_said_in_one_line(packed):
     def run(port):
-        ran = subprocess.run([sys.executable, "-m", "web.serve", "--folder", str(packed / "build"), "--port", port],
+        ran = subprocess.run([sys.executable, "-m", "deploy.web.serve", "--folder", str(packed / "build"), "--port", port],
                              cwd=ROOT, capture_output=True, text=True, timeout=20)
         assert ran.returncode == 1
         return ran.stderr

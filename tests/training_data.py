@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 
-from caffe_files import text
+from common.caffe import text
 from evaluation_data import write_part
 from netgen import resnet, solver
 

@@ -23,16 +23,16 @@ object with
 
 BLAS reads its number of threads when it is loaded, so THREADS is passed on here, before anything imports NumPy or Caffe.
 One BLAS thread is the default: Caffe spends less than half of its time in BLAS, on small matrices, and a second thread made no
-run faster (training.bench). Cores are used by runs side by side.
+run faster (benchmarks.training). Cores are used by runs side by side.
 """
 import os
 
-import cores
+from common import parallel
 
 BLAS_PREFIXES = ("OPENBLAS_", "OMP_", "MKL_", "BLIS_")
 
 if os.environ.get("THREADS"):
-    os.environ.update(cores.blas_threads(cores.count()))
+    os.environ.update(parallel.blas_threads(parallel.count()))
 else:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("GLOG_minloglevel", "2")  # Caffe's own log repeats the net and every iteration

@@ -9,11 +9,11 @@ from collections import Counter, namedtuple
 
 from google.protobuf.message import DecodeError
 
-import errors
-import files
-from caffe_files import binary
-from caffe_files import messages as m
-from caffe_files import text
+from common import errors
+from common import files
+from common.caffe import binary
+from common.caffe import messages as m
+from common.caffe import text
 from training import job
 
 Part = namedtuple("Part", "path images shape labels sha256")  # shape C x H x W; labels: label -> images; hash of keys, values

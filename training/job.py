@@ -2,9 +2,9 @@
 import os
 from collections import namedtuple
 
-import errors
-from caffe_files import messages as m
-from caffe_files import text
+from common import errors
+from common.caffe import messages as m
+from common.caffe import text
 from netgen import solver as schedule
 
 # One run: folder, resolved SolverParameter and NetParameter, {"train": Part, "test": Part}, hash of what it is made from.

@@ -13,9 +13,9 @@ import time
 
 import numpy as np
 
-import errors
-from caffe_files import messages as m
-from progress import Progress
+from common import errors
+from common.caffe import messages as m
+from common.progress import Progress
 from training import job, snapshots
 
 COLUMNS = ("iteration", "epoch", "rate", "loss", "validation_accuracy", "validation_loss", "images_per_second", "seconds")

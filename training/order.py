@@ -10,9 +10,9 @@ in another order, drawn from the trial's number. Trial 1 has the order that data
 import argparse
 import random
 
-import errors
-import files
-from progress import Progress
+from common import errors
+from common import files
+from common.progress import Progress
 from training import inputs, job
 from training.run import trial
 

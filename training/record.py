@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 
-import errors
-import files
+from common import errors
+from common import files
 from training import inputs, snapshots
 
 FINAL = "final.caffemodel"

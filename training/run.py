@@ -17,17 +17,17 @@ import shutil
 import sys
 import tempfile
 
-import errors
-from caffe_files import messages as m
-from caffe_files import text
+from common import errors
+from common.caffe import messages as m
+from common.caffe import text
 from paper import ours, recipe
 from training import blas_settings, inputs, job, loop, record, snapshots, transplant
 
 ENGINES = {  # name -> module, and what its make() is told
-    "caffe": ("training.caffe_engine", {}),
-    "torch": ("torch_engine.engine", {"precision": "fp32"}),
-    "torch-tf32": ("torch_engine.engine", {"precision": "tf32"}),
-    "torch-bf16": ("torch_engine.engine", {"precision": "bf16"}),
+    "caffe": ("engines.caffe.engine", {}),
+    "torch": ("engines.torch.engine", {"precision": "fp32"}),
+    "torch-tf32": ("engines.torch.engine", {"precision": "tf32"}),
+    "torch-bf16": ("engines.torch.engine", {"precision": "bf16"}),
 }
 
 
@@ -85,7 +85,7 @@ def _engine(work, args, scratch, state):
     _write_inputs(work)
     module, options = ENGINES[args.engine]
     if args.recipe:
-        module, options = "torch_engine.recipe", dict(options, recipe=recipe.RECIPES[args.recipe])
+        module, options = "engines.torch.recipe", dict(options, recipe=recipe.RECIPES[args.recipe])
     engine = importlib.import_module(module).make(work.solver, work.net, scratch, **options)
     _require_space(work, engine, state)
     if state:

@@ -10,10 +10,10 @@ import json
 import os
 import shutil
 
-import errors
-import files
-from caffe_files import binary
-from caffe_files import messages as m
+from common import errors
+from common import files
+from common.caffe import binary
+from common.caffe import messages as m
 
 ENDINGS = (".caffemodel", ".solverstate")
 

@@ -3,9 +3,9 @@
 Caffe copies by layer name and skips what does not match, silently. Here the difference must be exactly the final layer:
 every blob of every other layer is copied, BatchNorm's three included, and compared bit by bit afterwards.
 """
-import errors
-from caffe_files import binary
-from caffe_files import messages as m
+from common import errors
+from common.caffe import binary
+from common.caffe import messages as m
 
 SHOWN = 3  # layers named in an error
 

@@ -1,0 +1,38 @@
+"""Prototxt: Caffe's text files of nets and solvers."""
+import os
+
+from google.protobuf import text_format
+
+from common import errors
+from common import files
+
+
+def read(path, kind):
+    """The message of class `kind` in the prototxt at `path`. Fail names the file and line of a mistake."""
+    try:
+        with open(path) as f:
+            return text_format.Parse(f.read(), kind())
+    except FileNotFoundError:
+        raise errors.Fail("%s is not there: run `make prototxt`" % path) from None
+    except (text_format.ParseError, UnicodeDecodeError) as mistake:
+        raise errors.Fail(
+            "%s is not a %s that this project can read (line:column, problem: %s): mend it or run `make prototxt`"
+            % (path, kind.DESCRIPTOR.name, " ".join(str(mistake).split()))
+        ) from None
+
+
+def dumps(message, header=""):
+    """`message` as prototxt text, each line of `header` in front as a comment."""
+    comment = "".join("# %s\n" % line for line in header.splitlines())
+    return comment + text_format.MessageToString(message)
+
+
+def write(path, message, header=""):
+    """Write `message` to `path` as prototxt, whole or not at all. A file that says the same already keeps its time."""
+    content = dumps(message, header)
+    if os.path.exists(path):
+        with open(path, errors="replace") as f:
+            if f.read() == content:
+                return
+    with files.replacing(path) as temporary, open(temporary, "w") as f:
+        f.write(content)

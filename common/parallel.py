@@ -1,0 +1,92 @@
+"""How many processes and threads to use, and work spread over them.
+
+THREADS says how many where it is set, else what this process may run on. Results come in the order of the tasks, few
+tasks are in flight, workers die with their parent.
+"""
+import concurrent.futures
+import faulthandler
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from concurrent.futures.process import BrokenProcessPool
+
+from common import errors
+
+# Read by BLAS when it is loaded: set them before anything imports NumPy or Caffe, or for a process that is started.
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+def usable():
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def count(shared_by=1):
+    """THREADS where it is set, else the cores of this process, shared out among so many; at least 1."""
+    return int(os.environ.get("THREADS") or max(1, usable() // shared_by))
+
+
+def blas_threads(number):
+    """{variable: value} that gives BLAS so many threads, for an environment."""
+    return dict.fromkeys(BLAS_THREADS, str(number))
+
+
+def work(function, tasks, workers):
+    """Yield function(*task) for each of `tasks` (an iterable of tuples), in order.
+
+    With `workers` 1 everything happens here. Else at most 2 x workers + 1 tasks are in flight, so that a long stream of
+    tasks costs no more memory than a short one. `function` and its arguments must pickle.
+    """
+    if workers == 1:
+        yield from itertools.starmap(function, tasks)
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(workers, initializer=_prepare_worker)
+    waiting = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(function, *task))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise errors.Fail("a worker process was killed (out of memory?): try again with THREADS=1") from None
+    finally:
+        pool.shutdown()  # the few tasks in flight run on: Python 3.8 hangs where some are cancelled
+
+
+def apart(crash, function, *arguments):
+    """function(*arguments) in a process of its own; where that one crashes, Fail with the line `crash`."""
+    with concurrent.futures.ProcessPoolExecutor(1, initializer=_prepare_worker) as pool:
+        try:
+            return pool.submit(function, *arguments).result()
+        except BrokenProcessPool:
+            raise errors.Fail(crash) from None
+
+
+def ahead(function, items):
+    """Yield function(item) for each of `items`, in order; the next one is made in a thread meanwhile."""
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        waiting = None
+        for item in items:
+            following = thread.submit(function, item)
+            if waiting:
+                yield waiting.result()
+            waiting = following
+        if waiting:
+            yield waiting.result()
+
+
+def _prepare_worker():
+    """Ctrl-C is the parent's to handle, and a crash the parent's to tell; a parent that was killed takes its workers with it."""
+    faulthandler.disable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,0 +1,93 @@
+"""The Data layer: Datums of an LMDB in the order of their keys, again and again, cropped, mean subtracted, mirrored.
+
+The LMDB is mapped, not loaded: memory stays the same for any size. The crops of batch number N follow from the seed and
+N alone, so that a run continues exactly by setting `batches`.
+"""
+import itertools
+
+import lmdb
+import numpy as np
+import torch
+
+from common import errors
+from common.caffe import binary
+from common.caffe import messages as m
+from engines.torch import device as devices
+from engines.torch import layers
+
+KNOWN = {"data_param": {"source", "batch_size", "backend", "prefetch"},
+         "transform_param": {"scale", "mirror", "crop_size", "mean_file", "mean_value"}}
+
+
+class Data:
+    """The batches of one Data layer: `next()` -> {top: tensor}, data N x C x H x W in `dtype`, label N int64."""
+
+    def __init__(self, layer, phase, seed, device=torch.device("cpu"), dtype=torch.float32):
+        layers.check_fields(layer, KNOWN)
+        layers.demand(layer, layer.data_param.backend == m.DataParameter.LMDB and len(layer.top) == 2, "backend: LMDB, two tops")
+        self.layer, self.phase, self.seed, self.device, self.dtype = layer, phase, seed, device, dtype
+        self.transform, self.batch = layer.transform_param, layer.data_param.batch_size
+        try:
+            self.environment = lmdb.open(layer.data_param.source, readonly=True, lock=False, readahead=False)
+        except lmdb.Error as problem:
+            raise errors.Fail("%s cannot be read (%s): run `make data`" % (layer.data_param.source, problem)) from None
+        with self.environment.begin() as transaction:
+            self.count = transaction.stat()["entries"]
+            self.image = binary.read_datum(next(iter(transaction.cursor()))[1])[0].shape
+        self.mean, self.plain = self._mean()
+        self.seek(0)
+
+    def shapes(self):
+        """Top -> shape, as engines.torch.net.Net takes it."""
+        height, width = (self.transform.crop_size or side for side in self.image[1:])
+        return {self.layer.top[0]: (self.batch, self.image[0], height, width), self.layer.top[1]: (self.batch,)}
+
+    def seek(self, batches):
+        """Continue behind so many batches."""
+        self.batches, self.entries = batches, self._entries(batches * self.batch % self.count)
+
+    def _entries(self, start):
+        """Datums, as bytes, from entry `start` on, without end."""
+        with self.environment.begin(buffers=True) as transaction:  # buffers: what is passed over is not read
+            while True:
+                yield from map(bytes, itertools.islice(transaction.cursor().iternext(keys=False), start, None))
+                start = 0
+
+    def next(self):
+        """The next batch, on the device."""
+        shape = self.shapes()[self.layer.top[0]]
+        images, labels = np.empty(shape, np.uint8), np.empty(self.batch, np.int64)
+        rows, columns, mirrored = self._places()
+        means = None if self.plain else np.empty(shape, np.float32)
+        for i, value in enumerate(itertools.islice(self.entries, self.batch)):
+            image, labels[i] = binary.read_datum(value)
+            place = np.s_[:, rows[i]:rows[i] + shape[2], columns[i]:columns[i] + shape[3]]
+            flip = np.s_[..., ::-1 if mirrored[i] else 1]
+            images[i] = image[place][flip]
+            if means is not None:
+                means[i] = self.mean[place][flip]
+        self.batches += 1
+        data = devices.to_device(images, self.device).to(torch.float32, memory_format=torch.channels_last)
+        data.sub_(devices.to_device(self.mean[:, :1, :1] if means is None else means, self.device))
+        if self.transform.scale != 1:
+            data.mul_(self.transform.scale)
+        return {self.layer.top[0]: data.to(self.dtype), self.layer.top[1]: devices.to_device(labels, self.device)}
+
+    def _places(self):
+        """Rows, columns, mirrored or not, of a batch's crops: random in TRAIN, the centre in TEST; mirrors random in both."""
+        draw = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, self.batches]))
+        room = [side - (self.transform.crop_size or side) for side in self.image[1:]]
+        if self.phase == m.TRAIN:
+            rows, columns = (draw.integers(0, r + 1, self.batch) for r in room)
+        else:
+            rows, columns = (np.full(self.batch, r // 2) for r in room)
+        return rows, columns, draw.integers(0, 2, self.batch) if self.transform.mirror else np.zeros(self.batch, int)
+
+    def _mean(self):
+        """(mean C x H x W, whether each channel is one number)."""
+        mean = np.zeros(self.image, np.float32)
+        if self.transform.mean_file:
+            mean += binary.read_mean(self.transform.mean_file)
+        elif self.transform.mean_value:
+            mean += np.array(self.transform.mean_value, np.float32).reshape(-1, 1, 1)
+        return mean, bool((mean == mean[:, :1, :1]).all())

@@ -1,0 +1,203 @@
+"""Training on FER+'s votes by a recipe of paper/recipe.py: the same nets, solver, files and loop, other data and another loss.
+
+The targets are the shares of an image's votes, the loss is the cross entropy with them, every image is altered anew each
+time, and what is tested and kept is an average of the run's weights. Nothing depends on the order of computation: batch
+number N and what happens to its images follow from the seed and N alone, so that a run continues exactly.
+"""
+import csv
+import math
+import os
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from common import errors
+from common.caffe import binary
+from common.caffe import messages as m
+from paper import facts
+from paper import recipe as recipes
+from engines.torch import engine, net as nets, solver as solvers
+from training import inputs, job
+
+ORDER, ALTER = 1, 2  # which stream of random numbers: third word of Philox's counter
+
+
+def make(solver, net, folder, recipe, precision="fp32"):
+    """The engine for a Recipe; the rest as for engines.torch.engine.make."""
+    return RecipeEngine(solver, net, recipe, precision)
+
+
+class RecipeEngine(engine.TorchEngine):
+    def __init__(self, solver, net, recipe, precision):
+        super().__init__(solver, net, precision)
+        layer, seed = job.data_layer(net, m.TRAIN), solver.random_seed
+        self.recipe, self.max_iter = recipe, solver.max_iter
+        self.faces = Faces(layer, seed, recipe.augment, self.device)
+        self.dtype = self.data[m.TRAIN].dtype
+        trunk = _without_loss(net)
+        shapes = {"data": (layer.data_param.batch_size, 3, recipes.SIDE, recipes.SIDE)}
+        self.scorer = nets.Net(trunk, m.TRAIN, shapes, self.device, blobs=self.blobs)
+        self.scores = job.final_layer(net).top[0]
+        self.average = self.blobs.values.detach().clone()
+        self.solver.kept.append(self.average)
+        self.test_net = nets.Net(net, m.TEST, self.data[m.TEST].shapes(), self.device)
+
+    def side(self):
+        """The side of the images now."""
+        done = self.iter / self.max_iter
+        return next(side for share, side in self.recipe.sides if done < share or share == 1)
+
+    def step(self, n):
+        total = 0.0
+        for _ in range(n):
+            images, targets = self.faces.batch(self.iter, self.side())
+            scores = self.scorer.forward({"data": self._input(images)})[self.scores].float()
+            loss = -(targets * F.log_softmax(scores.flatten(1), 1)).sum(1).mean()
+            gradient, = torch.autograd.grad(loss, self.blobs.values)
+            self.blobs.count_batch()
+            self.solver.step(gradient)
+            share = min(self.recipe.average, (1 + self.iter) / (10 + self.iter))  # short at first: the beginning is forgotten
+            self.average.lerp_(self.blobs.values.detach(), 1 - share)
+            total += loss.item()
+        return total / n
+
+    @torch.no_grad()
+    def validate(self, stopped):
+        self.test_net.blobs.values.copy_(self._averaged())
+        sums, side = torch.zeros(2, device=self.device), self.side()
+        for _ in range(self.test_iter):
+            if stopped():
+                return None
+            given = self.data[m.TEST].next()
+            if side != recipes.SIDE:
+                given["data"] = F.interpolate(given["data"], side, mode="bilinear")
+            tops = self.test_net.forward(given)
+            sums += torch.stack([tops["accuracy"], tops["loss"]])
+        return tuple((sums / self.test_iter).tolist())
+
+    def snapshot(self, prefix):
+        solvers.save(self.blobs, self.net, prefix + ".caffemodel")
+        self.solver.save(prefix + ".solverstate", prefix + ".caffemodel")
+
+    def load_weights(self, weights):
+        super().load_weights(weights)
+        self.average.copy_(self.blobs.values.detach())
+
+    @torch.no_grad()
+    def save(self, path):
+        """The averaged network, whatever the run's own weights are."""
+        own = self.blobs.values.detach().clone()
+        self.blobs.values.copy_(self._averaged())
+        solvers.save(self.blobs, self.net, path)
+        self.blobs.values.copy_(own)
+
+    @torch.no_grad()
+    def _averaged(self):
+        """The averaged weights with BatchNorm's statistics of plain training images, flat."""
+        own = self.blobs.values.detach().clone()
+        self.blobs.values.copy_(torch.where(self.blobs.fractions == 1, self.average, 0.0))
+        for number in range(recipes.STATISTICS_BATCHES):
+            self.scorer.forward({"data": self._input(self.faces.plain(number, self.side()))})
+            self.blobs.count_batch()
+        made = self.blobs.values.detach().clone()
+        self.blobs.values.copy_(own)
+        return made
+
+    def _input(self, images):
+        """N x 1 x S x S, mean subtracted, as the net's three equal channels."""
+        return images.to(self.dtype).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+class Faces:
+    """The training part in memory: `batch(iteration, side)` -> (images float32 N x 1 x side x side, targets float32 N x 8)."""
+
+    def __init__(self, layer, seed, augment, device):
+        self.seed, self.augment, self.batch_size, self.device = seed, augment, layer.data_param.batch_size, device
+        source = layer.data_param.source
+        with inputs.open_lmdb(source) as environment, environment.begin() as transaction:
+            first = [binary.read_datum(value)[0][:1] for _, value in transaction.cursor()]  # three equal channels
+        self.images = torch.from_numpy(np.stack(first)).to(device)
+        self.targets = torch.from_numpy(shares(votes(source, len(first)))).to(device)
+        self.mean = float(binary.read_mean(layer.transform_param.mean_file).mean())
+
+    def batch(self, iteration, side):
+        rows = self._rows(iteration)
+        draw = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, ALTER, iteration]))
+        return alter(self.images[rows].float() - self.mean, self.augment, draw, side), self.targets[rows]
+
+    def plain(self, number, side):
+        """The images of batch `number`, unaltered."""
+        images = self.images[self._rows(number)].float() - self.mean
+        return images if side == images.shape[-1] else F.interpolate(images, side, mode="bilinear")
+
+    def _rows(self, iteration):
+        """Each epoch is a new order of all images; a batch may reach into the next one."""
+        places = np.arange(iteration * self.batch_size, (iteration + 1) * self.batch_size)
+        epochs, within = np.divmod(places, len(self.images))
+        orders = {e: np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, ORDER, int(e)])).permutation(len(self.images))
+                  for e in set(epochs.tolist())}
+        return torch.from_numpy(np.array([orders[e][i] for e, i in zip(epochs.tolist(), within)]))
+
+
+def votes(source, count):
+    """The eight emotions' votes, int N x 8, of the images of an LMDB, from the table that data_prep wrote beside it."""
+    path = source[:-len("_lmdb")] + ".csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as f:
+            table = [[int(row[name]) for name in facts.EXPRESSIONS] for row in csv.DictReader(f)]
+    except (OSError, KeyError, ValueError):
+        table = []
+    if len(table) != count:
+        raise errors.Fail("%s has not the votes of the %d images of %s: run `make data SRC=ferplus_votes`" % (path, count, source))
+    return np.array(table, np.int64)
+
+
+def shares(counts):
+    """Votes N x 8 as targets, float32 N x 8 with sum 1. Single votes count as none, as in every rule of FER+."""
+    counts = np.where(counts == 1, 0, counts).astype(np.float32)
+    return counts / counts.sum(1, keepdims=True)
+
+
+def alter(images, augment, draw, side):
+    """Images float32 N x 1 x S x S, mean subtracted, drawn anew (paper.recipe.Augment): float32 N x 1 x side x side."""
+    count = len(images)
+
+    def uniform(reach):
+        return draw.uniform(-reach, reach, count).astype(np.float32)
+
+    angle, shift_x, shift_y = uniform(math.radians(augment.degrees)), uniform(2 * augment.shift), uniform(2 * augment.shift)
+    scale = np.exp(uniform(augment.zoom))
+    flip = np.where(draw.integers(0, 2, count) & augment.mirror, -1, 1).astype(np.float32)
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    theta = np.stack([np.stack([flip * cos, -sin, shift_x], 1), np.stack([flip * sin, cos, shift_y], 1)], 1)
+    grid = F.affine_grid(torch.from_numpy(theta).to(images), (count, 1, side, side), align_corners=False)
+    images = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    contrast, light = 1 + uniform(augment.contrast), 255 * uniform(augment.brightness)
+    middle = images.mean((1, 2, 3), keepdim=True)
+    images = (images - middle) * _column(contrast, images) + middle + _column(light, images)
+    return images * ~_rectangles(augment, draw, count, side).to(images.device)
+
+
+def _rectangles(augment, draw, count, side):
+    """bool N x 1 side x side: what is erased (set to the mean)."""
+    erased = draw.random(count) < augment.erase
+    heights, widths = draw.uniform(0.1, augment.erased, (2, count)) * side * erased
+    tops, lefts = draw.uniform(0, 1, (2, count))
+    places = np.arange(side)
+    rows, columns = ((starts * (side - sizes), sizes) for starts, sizes in ((tops, heights), (lefts, widths)))
+    inside = [(places >= start[:, None]) & (places < (start + size)[:, None]) for start, size in (rows, columns)]
+    return torch.from_numpy(inside[0][:, None, :, None] & inside[1][:, None, None, :])
+
+
+def _column(values, like):
+    return torch.from_numpy(values).to(like).view(-1, 1, 1, 1)
+
+
+def _without_loss(net):
+    """The net from its data to its scores."""
+    trunk = m.NetParameter()
+    trunk.CopyFrom(net)
+    del trunk.layer[:]
+    trunk.layer.extend(layer for layer in net.layer if layer.type not in ("SoftmaxWithLoss", "Accuracy"))
+    return trunk

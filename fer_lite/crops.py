@@ -1,0 +1,28 @@
+"""The ten crops of the paper's test (III-D): four corners, the centre, and the mirror of each."""
+import numpy as np
+
+CENTRE = 4  # its place among the ten
+
+
+def ten_crops(images, mean, size):
+    """The ten crops of N x C x H x W images, the mean subtracted: float32 N x 10 x C x size x size.
+
+    Order: top left, top right, bottom left, bottom right, centre, then the five mirrored left to right. `mean` is
+    C x H x W and is subtracted before cropping and mirroring, as Caffe's Data layer does.
+    """
+    height, width = images.shape[-2:]
+    images = images.astype(np.float32) - mean
+    corners = [(y, x) for y in (0, height - size) for x in (0, width - size)]
+    centre = ((height - size) // 2, (width - size) // 2)
+    five = np.stack([images[..., y:y + size, x:x + size] for y, x in corners + [centre]], axis=1)
+    return np.concatenate([five, five[..., ::-1]], axis=1)
+
+
+def ten_crop_mean(network, images, mean, size):
+    """(ten-crop mean, centre crop alone) of the class probabilities of N images, each float32 N x classes.
+
+    `network` has `probabilities(crops)` (engines.caffe.network.Network); `images`, `mean`, `size` as for `ten_crops`.
+    """
+    shown = ten_crops(images, mean, size)
+    each = network.probabilities(shown.reshape((-1,) + shown.shape[2:])).reshape(shown.shape[:2] + (-1,))
+    return each.mean(axis=1), each[:, CENTRE]

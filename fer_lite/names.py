@@ -1,0 +1,24 @@
+"""The files of an exported network's folder, named once, and the facts in one of them. Needs no package."""
+import json
+import os
+
+from common import errors
+
+CAFFE = (("deploy.prototxt", "net.caffemodel"), ("folded.prototxt", "folded.caffemodel"))
+FLOAT = "model.onnx"  # any batch
+BATCH1 = "model_batch1.onnx"
+INT8 = "model_int8.onnx"
+FACTS = "model.json"  # what the network is, how good, made from what, checked how
+
+
+def facts(folder):
+    """The dict in a network's model.json. Fail where `folder` is none of an exported network."""
+    try:
+        with open(os.path.join(folder, FACTS)) as f:
+            found = json.load(f)
+        found["name"], found["classes"]
+        return found
+    except (FileNotFoundError, NotADirectoryError):
+        raise errors.Fail("%s holds no exported network (no %s): make one with `make export MODEL=...`" % (folder, FACTS)) from None
+    except (ValueError, KeyError, TypeError):
+        raise errors.Fail("%s is damaged: make it again with `make export`" % os.path.join(folder, FACTS)) from None

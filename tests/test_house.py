@@ -1,0 +1,62 @@
+"""The house's plan (docs/architecture.md): a folder is a stage, and imports go down only.
+
+Read from the sources, without importing anything: `import_module("x.y")` and `"x.y"` in a table of modules count too.
+"""
+import ast
+import glob
+import os
+import re
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FLOORS = [{"paper", "common", "fer_lite"}, {"netgen", "data_prep"}, {"engines"}, {"training", "evaluation"}, {"deploy"},
+          {"demo", "benchmarks"}, {"tests"}]
+FLOOR = {folder: number for number, floor in enumerate(FLOORS) for folder in floor}
+# Neighbours on one floor that may see each other.
+BESIDE = {("common", "paper"), ("netgen", "netgen")}
+
+
+def modules():
+    return [path for folder in FLOOR for path in glob.glob(os.path.join(ROOT, folder, "**", "*.py"), recursive=True)
+            if "node_modules" not in path]
+
+
+def imports(path):
+    """The top-level folders of this project that a file imports, {folder: line}."""
+    with open(path, encoding="utf-8") as f:
+        tree = ast.parse(f.read())
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"[a-z_]+(\.[a-z_0-9]+)+", node.value):
+            names = [node.value] if os.path.exists(os.path.join(ROOT, *node.value.split(".")) + ".py") else []
+        else:
+            continue
+        found.update({name.split(".")[0]: node.lineno for name in names if name.split(".")[0] in FLOOR})
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: os.path.relpath(path, ROOT))
+def test_imports_go_down(path):
+    own = os.path.relpath(path, ROOT).split(os.sep)[0]
+    wrong = ["%s:%d imports %s" % (os.path.relpath(path, ROOT), line, folder) for folder, line in imports(path).items()
+             if folder != own and FLOOR[folder] >= FLOOR[own] and (own, folder) not in BESIDE]
+    assert not wrong
+
+
+def test_fer_lite_stands_alone():
+    wrong = [(path, folder) for path in modules() if path.startswith(os.path.join(ROOT, "fer_lite")) for folder in imports(path) if folder != "fer_lite"]
+    assert not wrong
+
+
+def test_the_ground_plan():
+    """What `ls` shows is the plan's: a new wing is a decision, made in docs/architecture.md and here."""
+    import subprocess
+
+    tracked = subprocess.check_output(["git", "-c", "safe.directory=*", "-C", ROOT, "ls-files"], universal_newlines=True).splitlines()
+    folders = {name.split("/")[0] for name in tracked if "/" in name}
+    assert folders <= set(FLOOR) | {"prototxt", "solvers", "models", "env", "docs", "runs", ".ci", ".github"}
