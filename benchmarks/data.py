@@ -21,13 +21,12 @@ import cv2
 import lmdb
 import numpy as np
 
-from common import parallel
-from common import errors
+from common import errors, parallel
 from common.caffe import binary
+from common.progress import Progress
 from data_prep import balance, labels
 from data_prep.sets import cinic10 as cinic
 from paper import facts, ours
-from common.progress import Progress
 
 SAMPLE = 2000  # rows and images of FER+ that the plain way handles; the rest is reckoned
 ROW = "%-44s %9s %22s %9s %7s   %s"

@@ -17,13 +17,12 @@ import tempfile
 
 import numpy as np
 
-from common import parallel
-from common import errors
+from common import errors, parallel
 from common.caffe import binary, text
+from common.progress import Progress
 from deploy import check, export
 from fer_lite import names
 from netgen import resnet, weights
-from common.progress import Progress
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")

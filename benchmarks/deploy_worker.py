@@ -12,6 +12,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from engines.caffe import load
 from fer_lite import names
 
 FACES, SEED = 16, 7  # drawn ones, in turn
@@ -90,8 +91,7 @@ def _cropped(network, crops):
 
 
 def _caffe(folder, crops, pair):
-    from engines.caffe import network
-    caffe = network.import_caffe()
+    caffe = load()
     net, mean = caffe.Net(*_paths(folder, *pair), caffe.TEST), _mean(folder)[:, None, None]
     net.blobs["data"].reshape(crops, *net.blobs["data"].data.shape[1:])
 
@@ -125,7 +125,7 @@ def _mean(folder):
 
 
 def main(way, folder, threads, crops):
-    from demo import faces
+    from common.drawn import faces
     from paper import facts
     rng = np.random.RandomState(SEED)
     shown = [faces.face(rng, {facts.EXPRESSIONS[i % len(facts.EXPRESSIONS)]: 1.0}, 1.0) for i in range(FACES)]

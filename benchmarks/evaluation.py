@@ -13,15 +13,14 @@ import time
 
 import numpy as np
 
-from common import parallel
-from common import errors
-from common.caffe import binary
+from common import errors, parallel
+from common.caffe import binary, text
 from common.caffe import messages as m
-from common.caffe import text
-from fer_lite import crops
-from evaluation import data
+from engines.caffe import load
 from engines.caffe import network as networks
-from netgen import weights
+from evaluation import data
+from fer_lite import crops
+from netgen import nets, weights
 from paper import facts
 
 AT_ONCE = 25  # images handed to a process together
@@ -30,7 +29,7 @@ TOLERANCE = 1e-4  # of a folded net's scores
 
 def classifier(deploy, caffemodel, mean):
     """pycaffe's Classifier as a function: uint8 N x 3 x 36 x 36 (BGR) -> float32 N x classes."""
-    caffe = networks.import_caffe()
+    caffe = load()
     made = caffe.Classifier(deploy, caffemodel, image_dims=mean.shape[1:], mean=mean[:, 0, 0], raw_scale=255,
                             channel_swap=(2, 1, 0))
 
@@ -58,7 +57,7 @@ def random_weights(net, images, mean):
     standard deviation 1.
     """
     model = weights.random(net)
-    network, size = networks.Network(net, model), networks.input_shape(net)[-1]
+    network, size = networks.Network(net, model), nets.input_shape(net)[-1]
     scores = np.log(network.probabilities(crops.ten_crops(images, mean, size)[:, crops.CENTRE]))
     scores -= scores.mean(axis=1, keepdims=True)
     scale = (scores - scores.mean(axis=0)).std()

@@ -18,14 +18,13 @@ import time
 
 import torch
 
-from common import parallel
-from common import errors
+from benchmarks import training as caffe_bench
+from common import errors, parallel
 from common.caffe import binary, text
-from netgen import describe, resnet, weights
-from paper import ours
 from common.progress import Progress
 from engines.torch import device
-from benchmarks import training as caffe_bench
+from netgen import describe, resnet, weights
+from paper import ours
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PASSES = 3  # forward, and backward twice: multiply-accumulates of a training step, in forward passes

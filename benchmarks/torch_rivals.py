@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from paper import facts, ours
 from benchmarks import training as bench
+from paper import facts, ours
 
 STEPS, WARM = 20, 3
 

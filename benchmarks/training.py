@@ -15,13 +15,12 @@ import tempfile
 
 import numpy as np
 
-from common import parallel
-from common import errors
+from common import errors, parallel
+from common import runs as kept_runs
 from common.caffe import binary, text
+from common.progress import Progress
 from netgen import resnet, solver
 from paper import ours
-from common.progress import Progress
-from training import job, loop
 
 IMAGES, SIDE, CLASSES, TEST_BATCH = 2000, 40, 10, 100
 WARM = 2  # iterations before the clock: first touches of memory
@@ -41,7 +40,7 @@ def write_files(folder, iterations):
         20, "cifar10", CLASSES, "train_lmdb", "test_lmdb", "mean.binaryproto", ours.PRETRAIN_BATCH, TEST_BATCH))
     schedule = solver.nag("net.prototxt", "stock", IMAGES, TEST_BATCH, TEST_BATCH, 1, ours.PRETRAIN_BATCH, 0.01, 1, [], "Nesterov")
     # One more iteration than is timed: the last row of our log has a validation in it.
-    schedule.max_iter, schedule.display, schedule.test_interval, schedule.snapshot = WARM + iterations + 1, 1, job.NEVER, 0
+    schedule.max_iter, schedule.display, schedule.test_interval, schedule.snapshot = WARM + iterations + 1, 1, 2 ** 31 - 1, 0
     text.write(os.path.join(folder, "solver.prototxt"), schedule)
 
 
@@ -66,7 +65,7 @@ def finish(tool, folder, name, process):
     if status:
         raise errors.Fail("the %s training ended with %d: %s" % (tool, status, log.strip().rpartition("\n")[-1]))
     if tool == "ours":
-        times = [row["seconds"] for row in loop.read_log(os.path.join(folder, name, "log.csv"))][WARM - 1:-1]
+        times = [row["seconds"] for row in kept_runs.read_log(os.path.join(folder, name, "log.csv"))][WARM - 1:-1]
     else:
         stamps = re.findall(r"^I\d+ (\d+):(\d+):(\d+\.\d+) .*solver\.cpp:\d+\] Iteration \d+ \(", log, re.M)
         times = [int(h) * 3600 + int(m) * 60 + float(s) for h, m, s in stamps][WARM - 1:-1]

@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from common import errors
 
 # Read by BLAS when it is loaded: set them before anything imports NumPy or Caffe, or for a process that is started.
+BLAS_PREFIXES = ("OPENBLAS_", "OMP_", "MKL_", "BLIS_")
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
@@ -67,6 +68,21 @@ def apart(crash, function, *arguments):
             raise errors.Fail(crash) from None
 
 
+def deal(pool, test, batches, ahead):
+    """Yield (batch, test(its images)) in order, computed in `pool`, while at most `ahead` batches wait."""
+    waiting = deque()
+    try:
+        for batch in batches:
+            waiting.append((batch, pool.submit(test, batch.images)))
+            if len(waiting) == ahead:
+                batch, result = waiting.popleft()
+                yield batch, result.result()
+        for batch, result in waiting:
+            yield batch, result.result()
+    except BrokenProcessPool:
+        raise errors.Fail("a testing process died (too little memory?): try it with THREADS=1") from None
+
+
 def ahead(function, items):
     """Yield function(item) for each of `items`, in order; the next one is made in a thread meanwhile."""
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
@@ -90,3 +106,8 @@ def _prepare_worker():
 def _follow_parent():
     multiprocessing.parent_process().join()
     os._exit(1)
+
+
+def blas_settings():
+    """{variable: value} that decides threads and kernels of BLAS. With others the last bits of a sum differ, and soon the losses."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith(BLAS_PREFIXES)}

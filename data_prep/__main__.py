@@ -2,13 +2,11 @@
 import argparse
 
 from common import errors
-from benchmarks import data as bench
 from data_prep import build, check, preview
 
 COMMANDS = {
     "build": (build, "official files -> data/SET"),
     "check": (check, "verify data/SET"),
-    "bench": (bench, "speed and memory of building"),
     "preview": (preview, "contact sheets of data/SET"),
 }
 

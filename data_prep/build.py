@@ -10,9 +10,7 @@ import cv2
 import lmdb
 import numpy as np
 
-from common import parallel
-from common import errors
-from common import files
+from common import errors, files, parallel
 from data_prep import built, duplicates, labels, sources, store
 from data_prep.sets import ferplus
 from paper import ours

@@ -1,31 +1,22 @@
 """Verify a built set: `python3 -m data_prep check SET`.
 
 Every record is read again: keys, shapes, labels, and the SHA-256 of order and pixels in the manifest; the mean is computed
-anew. Then Caffe's Data layer must yield, for the centre crop, the arrays that testing makes itself.
+anew. (`python3 -m engines.caffe.data` holds the same folder against Caffe's Data layer.)
 """
 import os
-import tempfile
 
 import lmdb
 import numpy as np
 
-from common import errors
-from common.caffe import binary, text
-from common.caffe import messages as m
-from data_prep import built, store
-from common import parallel
-from fer_lite import crops
-from engines.caffe.network import import_caffe
-from paper import facts
+from common import errors, parallel
+from common.caffe import binary, lmdbs
 from common.progress import Progress
-
-COMPARED = 256  # images whose centre crop is held against Caffe's
+from data_prep import built, store
 
 
 def add_arguments(parser):
     parser.add_argument("set", metavar="SET", help="the name of a built set")
     parser.add_argument("--out", default="data", help="where the folder SET lies (default: %(default)s)")
-    parser.add_argument("--no-caffe", action="store_true", help="leave out the comparison with Caffe's Data layer")
 
 
 def run(args):
@@ -45,9 +36,6 @@ def run(args):
             if options.get("mean_of") == "images":
                 mean = store.without_padding(mean, options["pad_level"])
             _check_mean(folder, found["shape"], mean, manifest["mean"], again)
-    for part in () if args.no_caffe else manifest["parts"]:
-        print("%-5s Caffe's Data layer gives testing's own centre crops of the first %d images"
-              % (part, compare_with_caffe(folder, part, again)))
 
 
 def measure(folder, part, manifest, again):
@@ -59,7 +47,7 @@ def measure(folder, part, manifest, again):
     path, table, classes = os.path.join(folder, part + "_lmdb"), built.table(folder, part), manifest["classes"]
     measured, shape = store.Measure(classes), tuple(manifest["parts"][part]["shape"])
     try:
-        with _opened(path, again) as env, env.begin() as transaction, Progress("checking " + path, len(table)) as bar:
+        with lmdbs.opened(path) as env, env.begin() as transaction, Progress("checking " + path, len(table)) as bar:
             for number, (key, value) in enumerate(transaction.cursor()):
                 line = table[number] if number < len(table) else {}
                 if not key.decode("ascii", "replace") == line.get("key") == store.KEY % number:
@@ -75,43 +63,11 @@ def measure(folder, part, manifest, again):
     return measured.entry(store.table_path(folder, part)), measured.mean()
 
 
-def _opened(path, again):
-    """The LMDB at `path`, if its file is as long as it claims: to read behind a mapped file's end kills the process."""
-    env = lmdb.open(path, readonly=True, lock=False)
-    claimed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    size = os.path.getsize(os.path.join(path, "data.mdb"))
-    if size < claimed:
-        raise errors.Fail("%s is cut short, %s bytes of %s: %s" % (path, format(size, ","), format(claimed, ","), again))
-    return env
-
-
 def _datum(value, otherwise):
     try:
         return binary.read_datum(value)
     except errors.Fail:
         raise errors.Fail(otherwise) from None
-
-
-def compare_with_caffe(folder, part, again):
-    """Hold the centre crops that Caffe's Data layer makes of the part's first images against testing's; how many."""
-    caffe = import_caffe()
-    path, mean_path = os.path.join(folder, part + "_lmdb"), os.path.join(folder, "mean.binaryproto")
-    with lmdb.open(path, readonly=True, lock=False) as env, env.begin() as transaction:
-        count = min(COMPARED, env.stat()["entries"])
-        records = [binary.read_datum(value) for _, (_, value) in zip(range(count), transaction.cursor())]
-    images, labels = np.stack([image for image, _ in records]), [label for _, label in records]
-    layer = m.LayerParameter(name="data", type="Data", top=["data", "label"])
-    layer.data_param.source, layer.data_param.backend, layer.data_param.batch_size = path, m.DataParameter.LMDB, count
-    layer.transform_param.crop_size, layer.transform_param.mean_file = facts.CROP, mean_path
-    with tempfile.TemporaryDirectory() as temporary:
-        prototxt = os.path.join(temporary, "data.prototxt")
-        text.write(prototxt, m.NetParameter(name="data", layer=[layer]))
-        net = caffe.Net(prototxt, caffe.TEST)
-    net.forward()
-    ours = crops.ten_crops(images, binary.read_mean(mean_path), facts.CROP)[:, crops.CENTRE]
-    if not np.array_equal(net.blobs["data"].data, ours) or net.blobs["label"].data.astype(int).tolist() != labels:
-        raise errors.Fail("%s: Caffe's Data layer gives other arrays than testing makes: %s" % (path, again))
-    return count
 
 
 def _check_mean(folder, shape, found, expected, again):

@@ -6,8 +6,8 @@ import urllib.error
 import urllib.request
 
 from common import errors
-from data_prep import official
 from common.progress import Progress
+from data_prep import official
 
 PATIENCE = 30.0  # seconds without a byte before the connection counts as cut
 ATTEMPTS = 4  # in a row without a new byte, before the next address is tried

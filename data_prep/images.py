@@ -1,11 +1,10 @@
 """Pixels: decoding PNG and JPEG files, and the paper's geometry (III-C): CIFAR padded with zeros, the rest resized."""
-import struct
-
 import cv2
 import numpy as np
 
 from common import errors
 from data_prep import archives
+from fer_lite import crops, images
 from paper import facts, ours
 
 cv2.setNumThreads(1)  # the work is spread over processes; threads inside each would only get in their way
@@ -18,21 +17,13 @@ SIDES = {"pad": facts.CROP + 2 * facts.PAD, "resize": facts.RESIZE, "keep": fact
 
 def decode(data, where, grey=False):
     """A PNG or JPEG file's bytes as uint8 H x W x 3 BGR (H x W if `grey`). Fail, naming `where`, on anything else."""
-    height, width = size(data, where)
+    height, width = images.size(data, where)
     if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
         raise errors.Fail("%s: an image of %dx%d pixels; at most %d a side are read" % (where, width, height, LARGEST_SIDE))
-    image = decoded(data, grey)
+    image = images.decoded(data, grey)
     if image is None:
         raise errors.Fail("%s: a damaged image; get the file again" % where)
     return image
-
-
-def decoded(data, grey=False):
-    """What OpenCV makes of an image file's bytes, None of a damaged one. Its size is for the caller to check before."""
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
 
 
 def decode_all(files, where):
@@ -44,8 +35,7 @@ def fit(image, geometry, level=ours.PAD_LEVEL):
     """One image uint8 H x W (grey) or H x W x 3 (BGR) as it is stored: uint8 3 x S x S, padded with grey `level` or resized."""
     side = SIDES[geometry]
     if geometry != "pad":
-        if image.shape[:2] != (side, side):
-            image = cv2.resize(image, (side, side), interpolation=INTERPOLATIONS[ours.INTERPOLATION])
+        image = crops.resized(image, side, INTERPOLATIONS[ours.INTERPOLATION])
     else:
         image = cv2.copyMakeBorder(image, *[facts.PAD] * 4, borderType=cv2.BORDER_CONSTANT, value=(level,) * 3)
     if image.ndim == 2:
@@ -53,32 +43,10 @@ def fit(image, geometry, level=ours.PAD_LEVEL):
     return image.transpose(2, 0, 1)
 
 
-def fit_all(images, geometry, level=ours.PAD_LEVEL):
+def fit_all(many, geometry, level=ours.PAD_LEVEL):
     """Many images (a sequence of what `fit` takes) as one array uint8 N x 3 x S x S."""
     side = SIDES[geometry]
-    stored = np.empty((len(images), 3, side, side), np.uint8)
-    for i, image in enumerate(images):
+    stored = np.empty((len(many), 3, side, side), np.uint8)
+    for i, image in enumerate(many):
         stored[i] = fit(image, geometry, level)
     return stored
-
-
-def size(data, where):
-    """(height, width) that a PNG or JPEG file claims to have."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
-        width, height = struct.unpack(">II", data[16:24])
-        return height, width
-    if data[:2] == b"\xff\xd8":
-        return _jpeg_size(data, where)
-    raise errors.Fail("%s: neither a PNG nor a JPEG image" % where)
-
-
-def _jpeg_size(data, where):
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], struct.unpack(">H", data[at + 2:at + 4])[0]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header
-            if data.rfind(b"\xff\xd9") < at:  # libjpeg would fill the rest with grey
-                raise errors.Fail("%s: a JPEG image that is cut short; get the file again" % where)
-            return struct.unpack(">HH", data[at + 5:at + 9])
-        at += 1 if marker == 0xFF else 2 + length  # 0xFF 0xFF: fill bytes before a marker
-    raise errors.Fail("%s: a damaged JPEG image; get the file again" % where)

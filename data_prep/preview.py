@@ -8,10 +8,9 @@ import os
 import cv2
 import numpy as np
 
-from common import errors
-from common import files
+from common import errors, files
+from common.caffe.lmdbs import read_images
 from data_prep import built
-from evaluation.data import read_images
 
 ROWS = 20  # classes on a sheet; of more, some spread over all
 IMAGES = 10

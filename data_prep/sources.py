@@ -3,7 +3,8 @@ import numpy as np
 
 from common import errors
 from data_prep import archives, fetch, store
-from data_prep.sets import cifar, cinic10 as cinic, imagenet32, webface
+from data_prep.sets import cifar, imagenet32, webface
+from data_prep.sets import cinic10 as cinic
 from paper import facts, ours
 
 PARTS = ("train", "test", webface.WHOLE)

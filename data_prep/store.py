@@ -12,13 +12,11 @@ import os
 import lmdb
 import numpy as np
 
-from common import errors
-from common import files
+from common import errors, files, parallel
 from common.caffe import binary
-from data_prep import archives, images
-from common import parallel
-from paper import facts, ours
 from common.progress import Progress
+from data_prep import archives, images
+from paper import facts, ours
 
 KEY = "%08d"
 AT_ONCE = 4096  # images in one LMDB transaction

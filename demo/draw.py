@@ -11,9 +11,9 @@ from collections import namedtuple
 import cv2
 import numpy as np
 
-from common import errors
-from common import files
-from demo import faces, objects, official, settings
+from common import errors, files
+from common.drawn import faces, objects
+from demo import official, settings
 from paper import facts
 
 Face = namedtuple("Face", "usage name expression votes image")  # one row of fer2013.csv; `expression` is what was drawn

@@ -8,8 +8,7 @@ import os
 import lmdb
 import numpy as np
 
-from common import errors
-from common import files
+from common import errors, files
 from common.caffe import binary
 from demo import settings
 from evaluation import metrics, scores

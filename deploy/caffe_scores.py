@@ -13,8 +13,8 @@ import tempfile
 import numpy as np
 
 from common import errors
+from engines.caffe import load
 from fer_lite import names
-from engines.caffe import network
 
 AT_ONCE = 100  # crops in one forward pass
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--mean", required=True, type=float, nargs=3)
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
-    caffe = network.import_caffe()
+    caffe = load()
     caffe.set_mode_cpu()
     crops = np.load(args.crops) - np.array(args.mean, np.float32)[:, None, None]
     found = {prototxt: forward(caffe, *(os.path.join(args.folder, name) for name in (prototxt, caffemodel)), crops)

@@ -9,14 +9,13 @@ import argparse
 import os
 import re
 
-from common import errors
-from common import files
-from deploy import check, export
-from fer_lite import names
-from evaluation.report import show
-from paper import facts
+from common import errors, files
+from common import runs as kept_runs
 from common.progress import duration
-from training import loop
+from deploy import check, export
+from evaluation.report import show
+from fer_lite import names
+from paper import facts
 
 README = "README.md"
 BEGIN, END = "<!-- networks: written by `make model` -->", "<!-- end of networks -->"
@@ -94,7 +93,7 @@ def made_how(path):
         inputs, sessions = run.get("inputs", {}), run.get("sessions", [])
         if not run:
             continue
-        log = loop.read_log(os.path.join(folder, "log.csv"))
+        log = kept_runs.read_log(os.path.join(folder, "log.csv"))
         first, last = (sessions[i] if sessions else {} for i in (0, -1))
         runs.append({
             "folder": export.shown_path(folder),

@@ -10,14 +10,12 @@ import sys
 
 import numpy as np
 
-from common import errors
-from common import files
+from common import errors, files
+from common.drawn import faces
 from data_prep import images
-from demo import faces
 from deploy import caffe_scores
-from fer_lite import names, runtimes
-from fer_lite import crops
 from evaluation import data
+from fer_lite import crops, names, runtimes
 from paper import facts
 
 TOLERANCE = 1e-4  # largest difference of a probability that summing float32 in another order may make
@@ -27,7 +25,7 @@ CHECKSUMS = "SHA256SUMS"
 
 
 def drawn_faces(count=FACES, seed=SEED):
-    """uint8 N x 48 x 48: faces of demo.faces, the expressions in turn."""
+    """uint8 N x 48 x 48: faces of common.drawn.faces, the expressions in turn."""
     rng = np.random.RandomState(seed)
     return np.stack([faces.face(rng, {facts.EXPRESSIONS[i % len(facts.EXPRESSIONS)]: 1.0}, 1.0) for i in range(count)])
 

@@ -16,19 +16,15 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from common import parallel
-from common import errors
-from common import files
+from common import errors, files, parallel
 from common.caffe import binary, text
 from common.caffe import messages as m
-from deploy import check, onnx_net, quantize
-from fer_lite import names, runtimes
-from fer_lite import crops
-from evaluation import data
-from engines.caffe import network
-from netgen import fold, weights
-from paper import facts, ours
 from common.progress import Progress
+from deploy import check, onnx_net, quantize
+from evaluation import data
+from fer_lite import crops, names, runtimes
+from netgen import fold, nets, weights
+from paper import facts, ours
 
 INPUT = "float32, N x 3 x 32 x 32, %s, 0 to 255; a grey face is repeated on the three channels" % ours.COLOUR_ORDER
 AT_ONCE = 50  # images
@@ -51,7 +47,7 @@ def deploy_net(path, model, prototxts):
     for prototxt in prototxts:
         net = text.read(prototxt, m.NetParameter)
         try:
-            network.input_shape(net)
+            nets.input_shape(net)
             weights.check(model, net, path)
             return net
         except errors.Fail as refusal:
@@ -105,10 +101,10 @@ def shown_path(path):
 def describe(path, net, mean, name):
     """The beginnings of model.json."""
     run = run_record(path)
-    last, classes = run.get("sessions", [{}])[-1], network.class_names(net)
+    last, classes = run.get("sessions", [{}])[-1], nets.class_names(net)
     return {
         "name": name, "net": net.name, "classes": classes, "input": INPUT, "colour_order": ours.COLOUR_ORDER,
-        "crop": network.input_shape(net)[-1], "mean": [round(float(value), 6) for value in mean],
+        "crop": nets.input_shape(net)[-1], "mean": [round(float(value), 6) for value in mean],
         **({"resize": facts.RESIZE} if tuple(classes) == facts.EXPRESSIONS else {}),  # CIFAR's are padded instead
         "source": {"caffemodel": shown_path(path), "sha256": files.sha256(path),
                    "engine": run.get("inputs", {}).get("engine"), "git_commit": last.get("git_commit"),

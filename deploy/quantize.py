@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnxruntime import quantization
 
-from fer_lite import crops
 from evaluation import data
+from fer_lite import crops
 
 IMAGES = 500  # for calibration; the LMDB is shuffled, so that its first ones are a sample
 QUANTISED = ["Conv", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat"]

@@ -3,11 +3,10 @@ import csv
 import os
 from collections import namedtuple
 
-import lmdb
 import numpy as np
 
 from common import errors
-from common.caffe import binary
+from common.caffe import binary, lmdbs
 
 # folder: path of the LMDB; count: images; shape: C x H x W of each; mean: float32 C x H x W; names: key -> image name.
 Part = namedtuple("Part", "folder count shape mean names")
@@ -20,26 +19,26 @@ def open_part(data, split, crop):
     `crop`: (channels, height, width) of the deploy net's input.
     """
     folder = os.path.join(data, split + "_lmdb")
-    count, shape = _first(folder)
+    count, shape = lmdbs.first(folder)
     mean = _mean(os.path.join(data, "mean.binaryproto"))
     if shape[0] != crop[0] or shape[1] < crop[1] or shape[2] < crop[2]:
-        raise errors.Fail("%s holds images of %s, too small for this net's input of %s: test on another set, or build it again with `%s`"
-                          % (folder, _size(shape), _size(crop), make_data(folder)))
+        raise errors.Fail("%s holds images of %s, too small for this net's input of %s: test on another set, or %s"
+                          % (folder, _size(shape), _size(crop), lmdbs.remedy(folder)))
     if mean.shape != shape:
-        raise errors.Fail("%s/mean.binaryproto is of %s, the images of %s: build both again with `%s`"
-                          % (data, _size(mean.shape), _size(shape), make_data(folder)))
+        raise errors.Fail("%s/mean.binaryproto is of %s, the images of %s: %s"
+                          % (data, _size(mean.shape), _size(shape), lmdbs.remedy(folder)))
     return Part(folder, count, shape, mean, names(data, split))
 
 
 def batches(part, size):
     """Yield a Batch of at most `size` images after the other, in key order, every image once."""
-    with lmdb.open(part.folder, readonly=True, lock=False) as env, env.begin() as transaction:
+    with lmdbs.opened(part.folder) as env, env.begin() as transaction:
         keys, images, labels = [], [], []
         for key, value in transaction.cursor():
             image, label = binary.read_datum(value)
             if image.shape != part.shape:
-                raise errors.Fail("%s holds images of %s and of %s: build it again with `%s`"
-                                  % (part.folder, _size(part.shape), _size(image.shape), make_data(part.folder)))
+                raise errors.Fail("%s holds images of %s and of %s: %s"
+                                  % (part.folder, _size(part.shape), _size(image.shape), lmdbs.remedy(part.folder)))
             keys.append(key.decode())
             images.append(image)
             labels.append(label)
@@ -48,17 +47,6 @@ def batches(part, size):
                 keys, images, labels = [], [], []
         if keys:
             yield Batch(keys, np.stack(images), np.array(labels, np.int64))
-
-
-def read_images(folder, keys):
-    """The images of some keys (str) of an LMDB: uint8 N x C x H x W."""
-    _first(folder)
-    with lmdb.open(folder, readonly=True, lock=False) as env, env.begin() as transaction:
-        found = [transaction.get(str(key).encode()) for key in keys]
-    if None in found:
-        raise errors.Fail("%s has no image %s: the scores are of another LMDB; make them again with `make eval AGAIN=1`"
-                          % (folder, keys[found.index(None)]))
-    return np.stack([binary.read_datum(value)[0] for value in found])
 
 
 def names(data, split):
@@ -75,29 +63,9 @@ def blank(images):
     return int((~images.reshape(len(images), -1).any(axis=1)).sum())
 
 
-def make_data(path):
-    """The make target that builds what lies at `path` (data/SET/...)."""
-    return "make data SRC=%s" % os.path.basename(os.path.dirname(os.path.abspath(path)))
-
-
-def _first(folder):
-    """(count, shape) of an LMDB of Datums."""
-    if not os.path.isfile(os.path.join(folder, "data.mdb")):
-        raise errors.Fail("there is no LMDB %s: run `%s`" % (folder, make_data(folder)))
-    try:
-        with lmdb.open(folder, readonly=True, lock=False) as env, env.begin() as transaction:
-            count = env.stat()["entries"]
-            value = next(iter(transaction.cursor()), (None, None))[1]
-    except lmdb.Error:
-        raise errors.Fail("%s is damaged or no LMDB: build it again with `%s`" % (folder, make_data(folder))) from None
-    if not count:
-        raise errors.Fail("%s is empty: build it again with `%s`" % (folder, make_data(folder)))
-    return count, binary.read_datum(value)[0].shape
-
-
 def _mean(path):
     if not os.path.exists(path):
-        raise errors.Fail("there is no %s: run `%s`" % (path, make_data(path)))
+        raise errors.Fail("there is no %s: %s" % (path, lmdbs.remedy(path)))
     return binary.read_mean(path)
 
 

@@ -18,8 +18,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from common import errors
-from common import files
+from common import errors, files
 
 Scores = namedtuple("Scores", "keys names labels probabilities one_crop classes split")
 # What NumPy and zipfile raise on damaged bytes.

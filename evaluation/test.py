@@ -6,7 +6,6 @@
 Writes RUN/scores_valid.npz (evaluation/scores.py) and RUN/metrics_valid.json.
 """
 import argparse
-import importlib
 import json
 import os
 import sys
@@ -14,29 +13,21 @@ import time
 
 import numpy as np
 
-from common import errors
-from common import files
-from common import progress
+import engines
+from common import errors, files, progress
+from common.caffe import lmdbs, text
 from common.caffe import messages as m
-from common.caffe import text
 from evaluation import data, metrics
-from engines.caffe import network as networks
 from evaluation import scores as scores_file
 from evaluation.report.show import table
-from netgen import weights
+from netgen import nets, weights
 from paper import facts
 
-ENGINES = {  # name -> module, and what its tester() is told
-    "caffe": ("engines.caffe.network", {}),
-    "torch": ("engines.torch.network", {"precision": "fp32"}),
-    "torch-tf32": ("engines.torch.network", {"precision": "tf32"}),
-    "torch-bf16": ("engines.torch.network", {"precision": "bf16"}),
-}
 IMAGES_AT_ONCE = 50  # read and handed to a process together
 
 
 def score(test, part, split, classes):
-    """Scores of every image of a data.Part, once, in key order. `test`: what networks.tester yields."""
+    """Scores of every image of a data.Part, once, in key order. `test`: what nets.tester yields."""
     keys, labels, ten, one, blank = [], [], [], [], 0
     with progress.Progress("testing", part.count) as bar:
         for batch, (ten_crop, one_crop) in test(data.batches(part, IMAGES_AT_ONCE)):
@@ -62,21 +53,20 @@ def _refuse_blank(part, blank, seen):
     """Fail when all images so far are blank: some copies of FER2013 withhold the pixels of PrivateTest."""
     if blank == seen:
         raise errors.Fail("the images in %s are blank (this copy of the data withholds their pixels): test on another part, "
-                          "SPLIT=valid, or get the complete file and run `%s`" % (part.folder, data.make_data(part.folder)))
+                          "SPLIT=valid, or get the complete file and %s" % (part.folder, lmdbs.remedy(part.folder)))
 
 
 def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None, gpu=None, engine="caffe"):
     """Test one network; write its scores and metrics in the folder `out`; return the metrics (dict)."""
     net = text.read(deploy, m.NetParameter)
-    shape = networks.input_shape(net)
+    shape = nets.input_shape(net)
     if not os.path.exists(weights_path):
         raise errors.Fail("there are no weights %s: train them with `make finetune` (or `make pretrain`)" % weights_path)
     model = weights.load(weights_path, net)
     part = data.open_part(data_folder, split, shape)
     start = time.time()
-    module, options = ENGINES[engine]
-    with importlib.import_module(module).tester(net, model, part.mean, folded, workers, gpu, **options) as test:
-        scores = score(test, part, split, networks.class_names(net))
+    with engines.scorer(engine, net, model, part.mean, folded, workers, gpu) as test:
+        scores = score(test, part, split, nets.class_names(net))
     seconds = time.time() - start
     scores_file.write(os.path.join(out, "scores_%s.npz" % split), scores)
     summary = metrics.summary(scores)
@@ -100,7 +90,7 @@ def main():
     parser.add_argument("--out", help="folder for the scores (default: the weights' folder)")
     parser.add_argument("--unfolded", action="store_true", help="keep BatchNorm and Scale as layers")
     parser.add_argument("--workers", type=int, help="processes (default: THREADS or one for each core)")
-    parser.add_argument("--engine", choices=sorted(ENGINES), default="caffe")
+    parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
     parser.add_argument("--gpu", type=int, help="GPU to use, with a Caffe built for it")
     args = parser.parse_args()
     out = args.out or os.path.dirname(args.weights) or "."

@@ -1,7 +1,14 @@
-"""The ten crops of the paper's test (III-D): four corners, the centre, and the mirror of each."""
+"""What every image goes through, in training and in use: the resize to 36x36 (III-C), and the ten crops of the paper's test (III-D)."""
+import cv2
 import numpy as np
 
 CENTRE = 4  # its place among the ten
+SIDE = 36  # of faces before they are cropped
+
+
+def resized(image, side=SIDE, interpolation=cv2.INTER_LINEAR):
+    """uint8 H x W or H x W x C as side x side."""
+    return image if image.shape[:2] == (side, side) else cv2.resize(image, (side, side), interpolation=interpolation)
 
 
 def ten_crops(images, mean, size):

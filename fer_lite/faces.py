@@ -1,6 +1,6 @@
 """Finding faces, and cutting them out as FER2013 does, so that a network sees what it was trained on.
 
-The detector is YuNet, in OpenCV's own class for it; its network lies in deploy/yunet/ with its licence (MIT), so that
+The detector is YuNet, in OpenCV's own class for it; its network lies in fer_lite/yunet/ with its licence (MIT), so that
 nothing is fetched at run time. How FER2013's squares lie around YuNet's boxes was measured: in 2,765 of the first 3,000
 training images (padded, enlarged to 160x160) it finds a face, and at the median the square is centred on the box to 1% of its
 side, which is 1.15 times the root of the box's area (1.02 times its height).
@@ -12,7 +12,7 @@ from collections import namedtuple
 import cv2
 import numpy as np
 
-from data_prep import images
+from fer_lite import crops
 
 YUNET = os.path.join(os.path.dirname(os.path.abspath(__file__)), "yunet", "face_detection_yunet_2023mar.onnx")
 Found = namedtuple("Found", "box score")  # x, y, width, height in pixels (int), of the image or beyond it; 0 to 1, or None
@@ -69,4 +69,4 @@ def cut(image, box):
         part = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
     if part.shape != (FER_SIDE, FER_SIDE):
         part = cv2.resize(part, (FER_SIDE, FER_SIDE), interpolation=cv2.INTER_AREA if side > FER_SIDE else cv2.INTER_LINEAR)
-    return np.ascontiguousarray(images.fit(part, "resize"))
+    return np.repeat(crops.resized(part)[None], 3, axis=0)

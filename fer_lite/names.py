@@ -2,7 +2,7 @@
 import json
 import os
 
-from common import errors
+from fer_lite import errors
 
 CAFFE = (("deploy.prototxt", "net.caffemodel"), ("folded.prototxt", "folded.caffemodel"))
 FLOAT = "model.onnx"  # any batch

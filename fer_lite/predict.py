@@ -11,7 +11,7 @@ From Python:
     p = predict.Predictor("models/resnet32_cifar10")
     p("photo.jpg")      # or uint8 H x W x 3 BGR: [{"box": [x, y, width, height], "label": "happiness", "probabilities": {...}, ...}]
 
-Faces are found by YuNet (deploy/yunet, MIT licence); `--faces given` takes each image for a face. An expression is what a
+Faces are found by YuNet (fer_lite/yunet, MIT licence); `--faces given` takes each image for a face. An expression is what a
 face shows, not what a person feels: see models/README.md before any use.
 """
 import argparse
@@ -26,10 +26,7 @@ import tempfile
 import cv2
 import numpy as np
 
-from common import errors
-from common import files
-from fer_lite import faces, names, runtimes, sources
-from fer_lite import crops
+from fer_lite import crops, errors, faces, names, runtimes, sources
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEFAULT = os.path.join("models", "resnet32_cifar10")
@@ -177,8 +174,14 @@ def drawings(out, source, alone):
 
 
 def _write_image(path, suffix, image):
-    with files.replacing(path) as temporary, open(temporary, "wb") as f:
-        f.write(cv2.imencode(suffix, image)[1].tobytes())
+    beside = "%s.partial-%d" % (path, os.getpid())
+    try:
+        with open(beside, "wb") as f:
+            f.write(cv2.imencode(suffix, image)[1].tobytes())
+        os.replace(beside, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(beside)
 
 
 @contextlib.contextmanager

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from common import errors
-from fer_lite import names
+from fer_lite import errors, names
 
 Runtime = namedtuple("Runtime", "name probabilities")  # fer_lite.crops.ten_crop_mean takes one as its network
 

@@ -9,8 +9,7 @@ from collections import namedtuple
 
 import cv2
 
-from common import errors
-from data_prep import images
+from fer_lite import errors, images
 
 # Read by OpenCV when it first meets a video: FFmpeg keeps quiet, and no file may name another to be fetched, as playlists do.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

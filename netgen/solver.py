@@ -69,3 +69,16 @@ def falling(net, prefix, recipe, train, test, test_batch, epochs_a_validation):
 def iterations(epochs, images, batch):
     """Iterations that show `images` images `epochs` times in batches of `batch`, rounded up."""
     return math.ceil(round(epochs * images / batch, 6))
+
+
+def rate(solver, iteration):
+    """The learning rate that Caffe uses in iteration `iteration` (counted from 0)."""
+    if solver.lr_policy == "poly":
+        return solver.base_lr * (1 - iteration / solver.max_iter) ** solver.power
+    if solver.lr_policy == "fixed":
+        drops = 0
+    elif solver.lr_policy == "step":
+        drops = iteration // solver.stepsize
+    else:
+        drops = sum(iteration >= step for step in solver.stepvalue)
+    return solver.base_lr * solver.gamma ** drops

@@ -10,11 +10,12 @@ import numpy as np
 
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 
+import evaluation_data
+from google.protobuf import text_format
+
 from common.caffe import binary, text
 from common.caffe import messages as m
-from google.protobuf import text_format
 from netgen import resnet
-import evaluation_data
 
 SHAPE = (4, 6, 9, 7)
 BATCH, IMAGES, ITERATIONS, HALF = 8, 60, 100, 50

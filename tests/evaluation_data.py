@@ -4,8 +4,7 @@ import os
 
 import numpy as np
 
-from common.caffe import binary
-from common.caffe import text
+from common.caffe import binary, text
 from netgen import resnet
 from netgen import weights as net_weights
 

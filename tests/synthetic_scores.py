@@ -13,8 +13,8 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from evaluation.report import rows  # noqa: E402
 from evaluation import scores  # noqa: E402
+from evaluation.report import rows  # noqa: E402
 from paper import facts  # noqa: E402
 
 SHARES = np.array([9143, 7343, 3233, 3263, 2214, 133, 567, 133], float)  # of FER+'s training part

@@ -5,11 +5,11 @@ import shutil
 import subprocess
 
 import cv2
+import data_forms as forms
 import lmdb
 import numpy as np
 import pytest
 
-import data_forms as forms
 from common import errors
 from common.caffe import binary
 from data_prep import __main__ as data_prep

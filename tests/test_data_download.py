@@ -4,9 +4,9 @@ import http.server
 import os
 import threading
 
+import data_forms as forms
 import pytest
 
-import data_forms as forms
 from common import errors
 from data_prep import download, official
 from data_prep import fetch as fetch_

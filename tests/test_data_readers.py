@@ -5,10 +5,10 @@ import shutil
 import subprocess
 
 import cv2
+import data_forms as forms
 import numpy as np
 import pytest
 
-import data_forms as forms
 from data_prep import built, images, official, pickles
 from paper import facts
 

@@ -13,10 +13,10 @@ import tarfile
 import time
 import zipfile
 
+import data_forms as forms
 import numpy as np
 import pytest
 
-import data_forms as forms
 from common import errors
 from data_prep import archives, images, pickles, store
 

@@ -14,7 +14,8 @@ import pytest
 
 from common import errors
 from common.caffe import binary
-from demo import draw, faces, objects, official, settings
+from common.drawn import faces, objects
+from demo import draw, official, settings
 from paper import facts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -11,16 +11,16 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs env/deploy.txt: m
 onnx = pytest.importorskip("onnx", reason="needs env/export.txt: make test-deploy")
 
 import cv2
-from common import errors
 import evaluation_data
-from common import files
+from google.protobuf import text_format
+
+from benchmarks import deploy as bench
+from common import errors, files
+from common import runs as kept_runs
 from common.caffe import binary, text
 from common.caffe import messages as m
-from benchmarks import deploy as bench
 from deploy import caffe_scores, card, check, export, onnx_net, quantize
-from fer_lite import names, runtimes
-from fer_lite import crops
-from google.protobuf import text_format
+from fer_lite import crops, names, runtimes
 from netgen import weights
 from paper import facts
 from training import loop
@@ -264,7 +264,7 @@ def shipped(made):
                       "train": {"lmdb": "data/%s/train_lmdb" % source, "images": 160000, "sha256": "ab" * 32}}
             json.dump({"inputs": inputs, "sessions": [dict(session, command=command)], "iteration": 10000, "seconds": 7200}, f)
         log = loop.Log(os.path.join(place, "log.csv"), 0)
-        log.write(dict(dict.fromkeys(loop.COLUMNS, 1.0), iteration=10000, epoch=2.0))
+        log.write(dict(dict.fromkeys(kept_runs.COLUMNS, 1.0), iteration=10000, epoch=2.0))
     per_class = [dict(name=name, n=3, precision=0.5, recall=0.25, f1=1 / 3) for name in facts.EXPRESSIONS]
     with open(os.path.join(run, "metrics_valid.json"), "w") as f:
         json.dump({"split": "valid", "n": 30, "accuracy": 0.8123, "one_crop_accuracy": 0.8, "mean_class_accuracy": 0.6,

@@ -17,12 +17,12 @@ pytest.importorskip("onnxruntime", reason="needs env/deploy.txt: make test-deplo
 pytest.importorskip("onnx", reason="needs env/export.txt: make test-deploy")
 
 import cv2
-from common import errors
 import evaluation_data
+
+from common import errors
 from data_prep import images
 from deploy import check, export
-from fer_lite import faces, predict, sources
-from fer_lite import crops
+from fer_lite import crops, faces, predict, sources
 from paper import facts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -8,8 +8,8 @@ import pytest
 from common import errors
 from common.caffe import binary, text
 from common.caffe import messages as m
-from fer_lite import crops
 from evaluation import data, metrics, scores
+from fer_lite import crops
 from netgen import fold, resnet
 from netgen import weights as net_weights
 

@@ -8,8 +8,8 @@ import synthetic_scores
 from scipy import stats
 
 from common import errors
-from evaluation.report import ensemble, judging, rows
 from evaluation import metrics, scores
+from evaluation.report import ensemble, judging, rows
 
 N = 400
 

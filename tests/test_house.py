@@ -14,7 +14,7 @@ FLOORS = [{"paper", "common", "fer_lite"}, {"netgen", "data_prep"}, {"engines"},
           {"demo", "benchmarks"}, {"tests"}]
 FLOOR = {folder: number for number, floor in enumerate(FLOORS) for folder in floor}
 # Neighbours on one floor that may see each other.
-BESIDE = {("common", "paper"), ("netgen", "netgen")}
+BESIDE = {("common", "paper"), ("common", "fer_lite")}
 
 
 def modules():

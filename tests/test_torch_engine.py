@@ -1,7 +1,6 @@
 """The PyTorch engine by itself: what it refuses, its data, its start, its bytes after interruptions, its precisions."""
 import os
 import signal
-
 import time
 
 import numpy as np
@@ -10,16 +9,16 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # tiny nets
 
-from common import errors
 import evaluation_data
 import training_data
-from common.caffe import text
-from common.caffe import messages as m
 from google.protobuf import text_format
+
+from common import errors
+from common.caffe import messages as m
+from common.caffe import text
 from engines.torch import data, device, engine, norm
 from engines.torch import net as nets
 from engines.torch import solver as solvers
-
 
 SHAPES = {"data": (2, 3, 8, 8), "label": (2,)}
 

@@ -17,9 +17,9 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # tiny nets
 
+import caffe_side
 import torch.nn.functional as F
 
-import caffe_side
 from common.caffe import binary, text
 from common.caffe import messages as m
 from engines.torch import data, engine

@@ -12,13 +12,13 @@ from concurrent import futures
 
 import numpy as np
 import pytest
+import training_data as data
 
-from common import files
+from common import files, runs
 from common.caffe import binary, text
 from common.caffe import messages as m
 from netgen import solver as schedule
 from training import inputs, job, loop, order, record, run, snapshots
-import training_data as data
 
 KILLS = int(os.environ.get("KILLS", 3))  # how often the tests of interruptions interrupt; more by hand
 
@@ -49,7 +49,7 @@ def contents(path):
 def rows(out):
     """The log without the columns that tell the time."""
     return [{k: v for k, v in row.items() if k not in ("images_per_second", "seconds")}
-            for row in loop.read_log(os.path.join(out, "log.csv"))]
+            for row in runs.read_log(os.path.join(out, "log.csv"))]
 
 
 def refusal(capsys):
@@ -93,7 +93,7 @@ def test_what_a_run_leaves(monkeypatch, capsys):
     assert re.search(r"runs/a 100%  24/24 .* epoch 2\.\d+  rate 0\.0005  loss \S+  validation \S+%  \d+ images/s", words)
     assert "n = 30" in words
     assert [row["iteration"] for row in rows("runs/a")] == sorted(set(range(1, 25)))[:24]
-    kept = record.read("runs/a")
+    kept = runs.read("runs/a")
     assert kept["state"] == "finished" and kept["iteration"] == data.ITERATIONS
     assert kept["inputs"]["train"]["images"] == data.TRAIN and kept["inputs"]["solver"]["random_seed"] == 1
     session = kept["sessions"][-1]
@@ -335,8 +335,8 @@ def test_an_exploding_loss_stops_the_run(monkeypatch, capsys):
     assert train(monkeypatch, "--solver", data.write_all(rate=1e4, momentum=0.99), "--out", "a") == 1
     line = refusal(capsys)
     assert re.search(r"a: (the loss (is nan|exploded)|a weight is not finite).* at iteration \d+, rate 10000; last good snapshot", line)
-    assert not os.path.exists("a/final.caffemodel") and record.read("a")["state"] == "failed"
-    assert record.read("a")["problem"] in line
+    assert not os.path.exists("a/final.caffemodel") and runs.read("a")["state"] == "failed"
+    assert runs.read("a")["problem"] in line
 
 
 def test_loss_far_above_guessing_for_long(monkeypatch, capsys):
@@ -473,7 +473,7 @@ def test_one_process_a_folder(monkeypatch, capsys):
     with record.claimed("out"):
         first = data.start("--solver", data.write_all(), "--out", "out")
         assert "error: another process is training in out" in first.communicate()[0] and first.returncode == 1
-    assert not record.is_claimed("out")
+    assert not runs.is_claimed("out")
 
 
 def test_a_file_system_without_locks(monkeypatch, capsys):

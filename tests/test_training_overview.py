@@ -5,13 +5,13 @@ import shutil
 import subprocess
 
 import pytest
-
-from paper import facts
-from evaluation.report import curves
-from benchmarks import training as bench
-from training import loop, record
-from evaluation.report import status
 import training_data as data
+
+from benchmarks import training as bench
+from common import runs as kept_runs
+from evaluation.report import curves, status
+from paper import facts
+from training import loop, record
 
 
 def write_run(out, iteration, spent, **kept):
@@ -67,7 +67,7 @@ def test_accuracy_of_an_older_network_is_not_shown(runs):
 
 
 def test_curves(runs):
-    some = [(run, loop.read_log(run + "/log.csv")) for run in ("runs/resnet20_cifar10", runs % 2)]
+    some = [(run, kept_runs.read_log(run + "/log.csv")) for run in ("runs/resnet20_cifar10", runs % 2)]
     curves.draw(some, "all.png")
     with open("all.png", "rb") as f:
         assert f.read(8) == b"\x89PNG\r\n\x1a\n"
@@ -76,7 +76,7 @@ def test_curves(runs):
 def test_a_log_cut_short_is_read_as_far_as_it_goes(runs):
     path = runs % 2 + "/log.csv"
     os.truncate(path, os.path.getsize(path) - 20)
-    assert [r["iteration"] for r in loop.read_log(path)] == [25]
+    assert [r["iteration"] for r in kept_runs.read_log(path)] == [25]
 
 
 def test_benchmark_ratios():

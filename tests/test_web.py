@@ -21,14 +21,16 @@ cv2 = pytest.importorskip("cv2")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (env/export.txt)")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from demo import faces  # noqa: E402
-from fer_lite import faces as deploy_faces  # noqa: E402
-from fer_lite import names  # noqa: E402
+from common.drawn import faces  # noqa: E402
 from deploy import onnx_net, quantize  # noqa: E402
-from fer_lite import crops  # noqa: E402
+from deploy.web import example  # noqa: E402
+from fer_lite import (
+    crops,  # noqa: E402
+    names,  # noqa: E402
+)
+from fer_lite import faces as deploy_faces  # noqa: E402
 from netgen import fold, resnet, weights  # noqa: E402
 from paper import facts  # noqa: E402
-from deploy.web import example  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

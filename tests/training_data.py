@@ -3,8 +3,9 @@ import os
 import subprocess
 import sys
 
-from common.caffe import text
 from evaluation_data import write_part
+
+from common.caffe import text
 from netgen import resnet, solver
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -9,12 +9,10 @@ from collections import Counter, namedtuple
 
 from google.protobuf.message import DecodeError
 
-from common import errors
-from common import files
-from common.caffe import binary
+from common import errors, files
+from common.caffe import binary, lmdbs, text
 from common.caffe import messages as m
-from common.caffe import text
-from training import job
+from netgen import nets
 
 Part = namedtuple("Part", "path images shape labels sha256")  # shape C x H x W; labels: label -> images; hash of keys, values
 # Fields of a solver that change no weight: how often something is shown or stored, and under which name.
@@ -26,13 +24,13 @@ def check_data(net):
     """Read the LMDBs and the mean that `net` names; {"train": Part, "test": Part}. Fail where Caffe would abort."""
     parts = {}
     for name, phase in (("train", m.TRAIN), ("test", m.TEST)):
-        layer = job.data_layer(net, phase)
+        layer = nets.data_layer(net, phase)
         part = parts[name] = read_part(layer.data_param.source)
         _check_geometry(part, layer.transform_param)
-        classes = job.final_layer(net).inner_product_param.num_output
+        classes = nets.final_layer(net).inner_product_param.num_output
         if min(part.labels) < 0 or max(part.labels) >= classes:
             raise errors.Fail("%s holds labels %d to %d, but %s has %d outputs: it is another data set's; %s"
-                              % (part.path, min(part.labels), max(part.labels), job.final_layer(net).name, classes, _remedy(part.path)))
+                              % (part.path, min(part.labels), max(part.labels), nets.final_layer(net).name, classes, lmdbs.remedy(part.path)))
     return parts
 
 
@@ -40,7 +38,7 @@ def read_part(path):
     """A Part, by reading the whole LMDB (about a second for 200,000 images)."""
     digest, labels, shapes = hashlib.sha256(), Counter(), Counter()
     try:
-        with open_lmdb(path) as environment, environment.begin() as transaction:
+        with lmdbs.opened(path) as environment, environment.begin() as transaction:
             for key, value in transaction.cursor():
                 digest.update(key)
                 digest.update(value)
@@ -48,54 +46,23 @@ def read_part(path):
                 labels[datum.label] += 1
                 shapes[datum.channels, datum.height, datum.width] += 1
     except DecodeError as mistake:
-        raise errors.Fail("%s holds something other than Datums (%s): %s" % (path, mistake, _remedy(path))) from None
+        raise errors.Fail("%s holds something other than Datums (%s): %s" % (path, mistake, lmdbs.remedy(path))) from None
     if len(shapes) != 1:
-        raise errors.Fail("%s holds images of %d sizes: %s" % (path, len(shapes), _remedy(path)))
+        raise errors.Fail("%s holds images of %d sizes: %s" % (path, len(shapes), lmdbs.remedy(path)))
     return Part(path, sum(labels.values()), next(iter(shapes)), dict(labels), digest.hexdigest())
-
-
-def open_lmdb(path):
-    """The LMDB at `path`, for reading. Fail where none is there, or less of it than it says (reading that would be fatal)."""
-    import lmdb
-
-    if not os.path.isfile(os.path.join(path, "data.mdb")):
-        raise errors.Fail("%s is not there: %s" % (path, _remedy(path)))
-    try:
-        environment = lmdb.open(path, readonly=True, lock=False)
-    except lmdb.Error as mistake:
-        raise errors.Fail("%s cannot be read (%s): %s" % (path, mistake, _remedy(path))) from None
-    whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-    if os.path.getsize(os.path.join(path, "data.mdb")) < whole:
-        environment.close()
-        raise errors.Fail("%s is cut short: %s" % (path, _remedy(path)))
-    return environment
-
-
-def count(path):
-    """How many images an LMDB holds."""
-    with open_lmdb(path) as environment:
-        return environment.stat()["entries"]
 
 
 def _check_geometry(part, transform):
     crop = transform.crop_size
     if min(part.shape[1:]) < crop:
-        raise errors.Fail("%s holds images of %dx%d, smaller than the crop of %d: %s" % (part.path, *part.shape[1:], crop, _remedy(part.path)))
+        raise errors.Fail("%s holds images of %dx%d, smaller than the crop of %d: %s" % (part.path, *part.shape[1:], crop, lmdbs.remedy(part.path)))
     if transform.mean_file:
         if not os.path.isfile(transform.mean_file):
-            raise errors.Fail("%s is not there: %s" % (transform.mean_file, _remedy(transform.mean_file)))
+            raise errors.Fail("%s is not there: %s" % (transform.mean_file, lmdbs.remedy(transform.mean_file)))
         mean = binary.read_mean(transform.mean_file)
         if mean.shape != part.shape:
             raise errors.Fail("%s is %s and the images of %s are %s: they were not made together; %s" % (
-                transform.mean_file, "x".join(map(str, mean.shape)), part.path, "x".join(map(str, part.shape)), _remedy(part.path)))
-
-
-def _remedy(path):
-    """The make target that builds what is missing, from where it lies (data/SET/PART)."""
-    dataset = os.path.basename(os.path.dirname(path))
-    if "_lmdb_trial" in path:
-        return "run `make order TRIAL=%s`" % path.rsplit("_trial", 1)[1]
-    return "run `make data`" if dataset == "ferplus" else "run `make data SRC=%s`" % dataset
+                transform.mean_file, "x".join(map(str, mean.shape)), part.path, "x".join(map(str, part.shape)), lmdbs.remedy(part.path)))
 
 
 def describe(solver, net, parts, weights, engine):
@@ -103,7 +70,7 @@ def describe(solver, net, parts, weights, engine):
     found = {"engine": engine, "net": hashlib.sha256(text.dumps(net).encode()).hexdigest()}
     for name, part in parts.items():
         found[name] = {"lmdb": part.path, "images": part.images, "sha256": part.sha256}
-    transform = job.data_layer(net, m.TRAIN).transform_param
+    transform = nets.data_layer(net, m.TRAIN).transform_param
     found["mean"] = files.sha256(transform.mean_file) if transform.mean_file else list(transform.mean_value)
     found["weights"] = files.sha256(weights) if weights else None
     found["solver"] = {f.name: _plain(getattr(solver, f.name)) for f, _ in solver.ListFields() if f.name not in NO_MATTER}

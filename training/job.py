@@ -5,11 +5,11 @@ from collections import namedtuple
 from common import errors
 from common.caffe import messages as m
 from common.caffe import text
+from netgen import nets
 from netgen import solver as schedule
 
 # One run: folder, resolved SolverParameter and NetParameter, {"train": Part, "test": Part}, hash of what it is made from.
 Job = namedtuple("Job", "out solver net parts identity")
-NEVER = 2 ** 31 - 1  # an interval that no run reaches
 
 
 def resolve(solver_path, out, trial=1, weights=None, gpu=None):
@@ -31,7 +31,7 @@ def resolve(solver_path, out, trial=1, weights=None, gpu=None):
     if gpu is not None:
         solver.solver_mode, solver.device_id = m.SolverParameter.GPU, gpu
     if trial > 1:
-        source = data_layer(net, m.TRAIN).data_param
+        source = nets.data_layer(net, m.TRAIN).data_param
         source.source = order_path(source.source, trial)
         solver.net = os.path.join(out, "train.prototxt")
     return solver, net
@@ -39,7 +39,7 @@ def resolve(solver_path, out, trial=1, weights=None, gpu=None):
 
 def stretch(solver, net, images, epochs):
     """Make `solver` run `epochs` epochs of `images` images; its steps and snapshots keep their share of the run."""
-    batch = data_layer(net, m.TRAIN).data_param.batch_size
+    batch = nets.data_layer(net, m.TRAIN).data_param.batch_size
     before, solver.max_iter = solver.max_iter, schedule.iterations(epochs, images, batch)
     share = solver.max_iter / before
     solver.stepvalue[:] = [max(1, round(step * share)) for step in solver.stepvalue]
@@ -51,29 +51,3 @@ def stretch(solver, net, images, epochs):
 def order_path(lmdb, trial):
     """Where the training part lies in the order of a trial; trial 1 has the order that data_prep wrote."""
     return "%s_trial%d" % (lmdb, trial) if trial > 1 else lmdb
-
-
-def data_layer(net, phase):
-    """The Data layer of a phase, m.TRAIN or m.TEST."""
-    for layer in net.layer:
-        if layer.type == "Data" and any(rule.phase == phase for rule in layer.include):
-            return layer
-    raise errors.Fail("net %s has no Data layer for the %s phase: run `make prototxt`" % (net.name, ("TRAIN", "TEST")[phase]))
-
-
-def final_layer(net):
-    """The InnerProduct layer whose scores the loss reads."""
-    return [layer for layer in net.layer if layer.type == "InnerProduct"][-1]
-
-
-def rate(solver, iteration):
-    """The learning rate that Caffe uses in iteration `iteration` (counted from 0)."""
-    if solver.lr_policy == "poly":
-        return solver.base_lr * (1 - iteration / solver.max_iter) ** solver.power
-    if solver.lr_policy == "fixed":
-        drops = 0
-    elif solver.lr_policy == "step":
-        drops = iteration // solver.stepsize
-    else:
-        drops = sum(iteration >= step for step in solver.stepvalue)
-    return solver.base_lr * solver.gamma ** drops

@@ -13,12 +13,13 @@ import time
 
 import numpy as np
 
-from common import errors
+from common import errors, runs
 from common.caffe import messages as m
 from common.progress import Progress
-from training import job, snapshots
+from netgen import nets
+from netgen import solver as schedule
+from training import snapshots
 
-COLUMNS = ("iteration", "epoch", "rate", "loss", "validation_accuracy", "validation_loss", "images_per_second", "seconds")
 ROWS = 100  # a log has at least so many rows, and one for each `display` iterations
 EXPLODED = 4.0  # times ln(classes), the loss of pure guessing ...
 EXPLODED_FOR = 20  # ... over so many steps: a fresh net at a high rate passes through 2 x and comes back
@@ -64,17 +65,17 @@ class Log:
     """log.csv: rows behind iteration `start` are dropped, for the run comes by them again."""
 
     def __init__(self, path, start):
-        rows = [row for row in read_log(path) if row["iteration"] <= start] if start else []
+        rows = [row for row in runs.read_log(path) if row["iteration"] <= start] if start else []
         self.last = rows[-1]["iteration"] if rows else -1
         with open(path + ".new", "w", newline="") as f:
             writer = csv.writer(f)
-            writer.writerow(COLUMNS)
-            writer.writerows([_cell(row[name]) for name in COLUMNS] for row in rows)
+            writer.writerow(runs.COLUMNS)
+            writer.writerows([_cell(row[name]) for name in runs.COLUMNS] for row in rows)
         os.replace(path + ".new", path)
         self.file = open(path, "a", newline="")
 
     def write(self, row):
-        csv.writer(self.file).writerow([_cell(row[name]) for name in COLUMNS])
+        csv.writer(self.file).writerow([_cell(row[name]) for name in runs.COLUMNS])
         self.last = row["iteration"]
         self.sync()
 
@@ -89,35 +90,13 @@ def _cell(value):
     return "" if value is None else str(value) if isinstance(value, int) else "%.7g" % value
 
 
-def read_log(path):
-    """The rows of a log.csv: dicts of numbers, None where a cell is empty; a last line cut short is left out."""
-    rows = []
-    if os.path.exists(path):
-        with open(path, newline="") as f:
-            whole = [line for line in f if line.endswith("\n")]
-        with contextlib.suppress(TypeError, ValueError, KeyError, csv.Error):  # a power cut may leave anything at the end
-            for row in csv.DictReader(whole):
-                numbers = {name: float(row[name]) if row[name] else None for name in COLUMNS}
-                rows.append(dict(numbers, iteration=int(row["iteration"])))
-    return rows
-
-
-def read_logs(runs):
-    """[(folder, rows of its log)] of those folders of `runs` that have a log. Fail where none has."""
-    logs = [(run, read_log(os.path.join(run, "log.csv"))) for run in runs]
-    logs = [(run, rows) for run, rows in logs if rows]
-    if not logs:
-        raise errors.Fail("no run with a log in %s: train first, `make pretrain` or `make finetune`" % " ".join(runs[:3]))
-    return logs
-
-
 class Run:
     """One job on one engine, from where the engine stands. `state`: of the snapshot that was restored, or {}."""
 
     def __init__(self, engine, work, scratch, state, minutes, stop):
         self.engine, self.work, self.scratch, self.stop = engine, work, scratch, stop
         self.solver, self.end = work.solver, work.solver.max_iter
-        self.batch = job.data_layer(work.net, m.TRAIN).data_param.batch_size
+        self.batch = nets.data_layer(work.net, m.TRAIN).data_param.batch_size
         self.epoch = work.parts["train"].images / self.batch  # iterations
         self.row_every = min(self.solver.display or ROWS, math.ceil(self.end / ROWS))
         self.log = Log(os.path.join(work.out, "log.csv"), engine.iter)
@@ -157,7 +136,7 @@ class Run:
 
     def _note(self):
         text = "epoch %.2f  rate %.3g  loss %.4f" % (
-            self.engine.iter / self.epoch, job.rate(self.solver, self.engine.iter - 1), self.loss_sum / self.loss_count)
+            self.engine.iter / self.epoch, schedule.rate(self.solver, self.engine.iter - 1), self.loss_sum / self.loss_count)
         if self.accuracy is not None:
             text += "  validation %.2f%%" % (100 * self.accuracy)
         return text + ("  %.0f images/s" % (self.images / self.busy) if self.busy else "")
@@ -179,7 +158,7 @@ class Run:
             if self.loss_count:
                 self.bar.update(n, self._note())
         self.log.write(dict(
-            iteration=n, epoch=n / self.epoch, rate=job.rate(self.solver, max(0, n - 1)),
+            iteration=n, epoch=n / self.epoch, rate=schedule.rate(self.solver, max(0, n - 1)),
             loss=self.loss_sum / self.loss_count if self.loss_count else None,
             validation_accuracy=accuracy, validation_loss=loss,
             images_per_second=self.images / self.busy if self.busy else None, seconds=self.seconds()))
@@ -235,7 +214,7 @@ class Run:
     def _fail(self, problem):
         n = self.engine.iter
         raise errors.Fail("%s: %s at iteration %d, rate %g; last good snapshot: %s; lower base_lr or look at the data, then start anew"
-                          % (self.work.out, problem, n, job.rate(self.solver, max(0, n - 1)), self.last_good()))
+                          % (self.work.out, problem, n, schedule.rate(self.solver, max(0, n - 1)), self.last_good()))
 
     def _warn_at_chance(self, accuracy):
         labels = self.work.parts["test"].labels
@@ -247,7 +226,7 @@ class Run:
                          "nothing was learnt; look at labels and rate" % (self.work.out, 100 * accuracy, n / self.epoch, 100 * chance))
 
     def _classes(self):
-        return job.final_layer(self.work.net).inner_product_param.num_output
+        return nets.final_layer(self.work.net).inner_product_param.num_output
 
     def save(self, path, keep):
         """Write the final weights to `path`, whole or not at all; the reason for stopping where that came first.

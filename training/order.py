@@ -10,10 +10,12 @@ in another order, drawn from the trial's number. Trial 1 has the order that data
 import argparse
 import random
 
-from common import errors
-from common import files
+import lmdb
+
+from common import errors, files
+from common.caffe import lmdbs
 from common.progress import Progress
-from training import inputs, job
+from training import job
 from training.run import trial
 
 KEY = "%08d"
@@ -22,12 +24,10 @@ AT_ONCE = 10000  # records in one transaction
 
 def reorder(source, number):
     """Write LMDB `source` in the order of trial `number`; the new path."""
-    import lmdb
-
-    target, images = job.order_path(source, number), inputs.count(source)
+    target, images = job.order_path(source, number), lmdbs.count(source)
     order = list(range(images))
     random.Random(number).shuffle(order)
-    with inputs.open_lmdb(source) as old, old.begin() as reader, \
+    with lmdbs.opened(source) as old, old.begin() as reader, \
             files.replacing(target) as temporary, Progress("writing " + target, images) as bar:
         keys = [key for key, _ in reader.cursor()]
         with lmdb.open(temporary, map_size=2 * old.info()["last_pgno"] * old.stat()["psize"] + (1 << 24)) as new:

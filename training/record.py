@@ -1,6 +1,5 @@
 """run.json: what a run was made from, by what, when, and how it stands; and what to do with what a folder holds."""
 import contextlib
-import datetime
 import fcntl
 import json
 import os
@@ -10,12 +9,8 @@ import subprocess
 import sys
 import time
 
-from common import errors
-from common import files
+from common import errors, files, runs
 from training import inputs, snapshots
-
-FINAL = "final.caffemodel"
-TIME = "%Y-%m-%dT%H:%M:%S%z"
 
 
 @contextlib.contextmanager
@@ -42,27 +37,6 @@ def claimed(out):
                 shutil.rmtree(out)
 
 
-def is_claimed(out):
-    """Whether a process is training in folder `out` now."""
-    try:
-        with open(os.path.join(out, ".lock")) as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
-def read(out):
-    """The run.json of folder `out`, {} where there is none or it is damaged."""
-    try:
-        with open(os.path.join(out, "run.json")) as f:
-            return json.load(f)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
-
-
 def write(out, record):
     with files.replacing(os.path.join(out, "run.json")) as temporary, open(temporary, "w") as f:
         json.dump(record, f, indent=1, sort_keys=True)
@@ -74,13 +48,13 @@ def standing(out, described, say):
 
     A finished run of other inputs is set aside; a begun one is not: Fail says what changed.
     """
-    old, final = read(out), os.path.join(out, FINAL)
+    old, final = runs.read(out), os.path.join(out, runs.FINAL)
     changed = inputs.differences(old.get("inputs", {}), described)
     if os.path.exists(final):
         if not old:
             raise errors.Fail("%s is there, but no run.json says what it was made from: move it away to train here" % final)
         if old.get("final_sha256") != files.sha256(final):
-            changed = changed or FINAL
+            changed = changed or runs.FINAL
         if not changed:
             return "finished", None
         say("%s was made from other inputs (%s): kept in %s, training anew" % (final, changed, _set_aside(out)))
@@ -111,7 +85,7 @@ def begin(out, described, sources, versions, start, say):
 
     `sources`: paths of the files that it was resolved from, recorded with their hashes; those that are not there are left out.
     """
-    record = read(out) if start else {}
+    record = runs.read(out) if start else {}
     before = record.get("sessions", [{}])[-1].get("versions", versions)
     other = [key for key in versions if versions[key] != before.get(key)]
     if other:
@@ -145,14 +119,8 @@ def _end(record, state, iteration, seconds):
     record.update(state=state, iteration=iteration, seconds=round(seconds, 1))
 
 
-def began(out):
-    """When the run in folder `out` began, in seconds since 1970; 0 where no run.json says it."""
-    sessions = read(out).get("sessions")
-    return datetime.datetime.strptime(sessions[0]["began"], TIME).timestamp() if sessions else 0.0
-
-
 def _now():
-    return time.strftime(TIME)
+    return time.strftime(runs.TIME)
 
 
 def _machine():

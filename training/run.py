@@ -9,7 +9,6 @@ final.caffemodel. Pretraining, fine-tuning and training from scratch differ by t
 """
 import argparse
 import contextlib
-import importlib
 import math
 import os
 import re
@@ -17,18 +16,14 @@ import shutil
 import sys
 import tempfile
 
-from common import errors
+import engines
+from common import errors, parallel
+from common import runs as kept_runs
 from common.caffe import messages as m
 from common.caffe import text
+from netgen import nets
 from paper import ours, recipe
-from training import blas_settings, inputs, job, loop, record, snapshots, transplant
-
-ENGINES = {  # name -> module, and what its make() is told
-    "caffe": ("engines.caffe.engine", {}),
-    "torch": ("engines.torch.engine", {"precision": "fp32"}),
-    "torch-tf32": ("engines.torch.engine", {"precision": "tf32"}),
-    "torch-bf16": ("engines.torch.engine", {"precision": "bf16"}),
-}
+from training import inputs, job, loop, record, snapshots, transplant
 
 
 @errors.main
@@ -48,7 +43,7 @@ def main():
     with record.claimed(out), tempfile.TemporaryDirectory(prefix="fer-lite-", dir=_memory()) as scratch:
         standing, state = record.standing(out, described, say)
         if standing == "finished":
-            os.utime(os.path.join(out, record.FINAL))  # make goes by times, and found something newer
+            os.utime(os.path.join(out, kept_runs.FINAL))  # make goes by times, and found something newer
             say("%s is finished, and nothing that it was made from has changed" % out)
             return 0
         return _train(work, described, args, scratch, state or {})
@@ -63,7 +58,7 @@ def _train(work, described, args, scratch, state):
     outcome = "failed"
     try:
         reason = run.train() or run.save(
-            os.path.join(out, record.FINAL), lambda made: record.finish(out, kept, made, engine.iter, run.seconds()))
+            os.path.join(out, kept_runs.FINAL), lambda made: record.finish(out, kept, made, engine.iter, run.seconds()))
         outcome = "stopped" if reason else "finished"
     except errors.Fail as problem:
         kept["problem"] = str(problem)
@@ -73,7 +68,7 @@ def _train(work, described, args, scratch, state):
             record.end(out, kept, outcome, engine.iter, run.seconds())
     if reason is None:
         say("%s is finished: validation %.2f%% (n = %d), %s" % (
-            out, 100 * run.accuracy, work.parts["test"].images, os.path.join(out, record.FINAL)))
+            out, 100 * run.accuracy, work.parts["test"].images, os.path.join(out, kept_runs.FINAL)))
         return 0
     say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
         out, reason, engine.iter, work.solver.max_iter, run.last_good()))
@@ -83,16 +78,13 @@ def _train(work, described, args, scratch, state):
 def _engine(work, args, scratch, state):
     """The engine where the run begins or continues: with its snapshot, the transplanted weights, or initialised."""
     _write_inputs(work)
-    module, options = ENGINES[args.engine]
-    if args.recipe:
-        module, options = "engines.torch.recipe", dict(options, recipe=recipe.RECIPES[args.recipe])
-    engine = importlib.import_module(module).make(work.solver, work.net, scratch, **options)
+    engine = engines.trainer(args.engine, work.solver, work.net, scratch, args.recipe and recipe.RECIPES[args.recipe])
     _require_space(work, engine, state)
     if state:
         say("%s continues from iteration %d of %d" % (work.out, state["iteration"], work.solver.max_iter))
         snapshots.restore(engine, work.out, scratch, state)
     elif args.weights:
-        print(transplant.transplant(args.weights, engine, job.final_layer(work.net).name), flush=True)
+        print(transplant.transplant(args.weights, engine, nets.final_layer(work.net).name), flush=True)
     return engine
 
 
@@ -102,7 +94,7 @@ def _nothing_left_of_a_refused(work):
     try:
         yield
     except errors.Fail:
-        for name in ("train.prototxt", "solver.prototxt") if not record.read(work.out) else ():
+        for name in ("train.prototxt", "solver.prototxt") if not kept_runs.read(work.out) else ():
             with contextlib.suppress(FileNotFoundError):
                 os.remove(os.path.join(work.out, name))
         raise
@@ -118,7 +110,7 @@ def _sources(work, args):
 def _write_inputs(work):
     """The files that the stock `caffe train --solver=OUT/solver.prototxt` needs for the same run."""
     header = ("This run as `python3 -m training.run` resolved it. The stock tool computes the same:\n"
-              "%scaffe train --solver=%s/solver.prototxt" % ("".join("%s=%s " % pair for pair in blas_settings().items()), work.out))
+              "%scaffe train --solver=%s/solver.prototxt" % ("".join("%s=%s " % pair for pair in parallel.blas_settings().items()), work.out))
     if os.path.dirname(work.solver.net) == work.out:
         text.write(work.solver.net, work.net, header)
     text.write(os.path.join(work.out, "solver.prototxt"), work.solver, header)
@@ -175,7 +167,7 @@ def _arguments():
     parser.add_argument("--trial", type=trial, default=ours.PRETRAIN_TRIAL, help="seed of initialisation, crops and order")
     parser.add_argument("--epochs", type=positive, help="another length; rate steps keep their share of the run")
     parser.add_argument("--gpu", type=int, help="GPU number, with a Caffe that was built for it")
-    parser.add_argument("--engine", choices=sorted(ENGINES), default="caffe")
+    parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
     parser.add_argument("--recipe", choices=sorted(recipe.RECIPES), help="train on FER+'s votes by a recipe of paper/recipe.py")
     parser.add_argument("--stop-after", type=seconds, help="snapshot and stop after this time: 90m, 2h, 45s")
     parser.add_argument("--snapshot-minutes", type=positive, default=ours.SNAPSHOT_MINUTES,

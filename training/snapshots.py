@@ -10,8 +10,7 @@ import json
 import os
 import shutil
 
-from common import errors
-from common import files
+from common import errors, files
 from common.caffe import binary
 from common.caffe import messages as m
 

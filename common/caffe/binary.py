@@ -5,8 +5,7 @@ from collections import OrderedDict
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from common import errors
-from common import files
+from common import errors, files
 from common.caffe import messages as m
 
 

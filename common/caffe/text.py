@@ -3,8 +3,7 @@ import os
 
 from google.protobuf import text_format
 
-from common import errors
-from common import files
+from common import errors, files
 
 
 def read(path, kind):

@@ -9,10 +9,9 @@ from collections import namedtuple
 
 import numpy as np
 
-from common import errors
-from data_prep import archives, images, labels
-from common import parallel
+from common import errors, parallel
 from common.progress import Progress
+from data_prep import archives, images, labels
 
 SIDE = 48
 PIXELS = SIDE * SIDE

@@ -12,8 +12,8 @@ import numpy as np
 
 from common import errors
 from data_prep import archives, official, pickles
-from data_prep.sets import cifar
 from data_prep.batch import Batch
+from data_prep.sets import cifar
 
 BATCH = {"train": re.compile(r"train_data_batch_\d+(\.npz)?"), "test": re.compile(r"val_data(\.npz)?")}
 LARGEST_LABELS = 1 << 26

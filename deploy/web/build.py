@@ -10,14 +10,12 @@ import json
 import os
 import shutil
 
-from common import errors
-from common import files
-from fer_lite import names
+from common import errors, files
+from fer_lite import faces, names
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ORT = os.path.join(HERE, "node_modules", "onnxruntime-web", "dist")
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-YUNET = os.path.join(os.path.dirname(HERE), "deploy", "yunet", "face_detection_yunet_2023mar.onnx")
 KINDS = {names.FLOAT: "", names.INT8: ", int8"}  # file -> what the page adds to the network's name
 PARTS = {"valid": "validation part (PublicTest)", "test": "test part (PrivateTest)"}
 
@@ -60,7 +58,7 @@ def build(model, out, root="models"):
         os.makedirs(os.path.join(folder, "ort"))
         for name in ORT_FILES:
             shutil.copy(os.path.join(ORT, name), os.path.join(folder, "ort"))
-        shutil.copy(YUNET, os.path.join(folder, "yunet.onnx"))
+        shutil.copy(faces.YUNET, os.path.join(folder, "yunet.onnx"))
         offered = []
         for i, network in enumerate(folders(model, root)):
             place = "models/%d" % i  # folders may share a name

@@ -1,4 +1,4 @@
-"""Draw web/page/example.png: faces in a row, with demo/faces.py. Needs numpy and OpenCV.
+"""Draw web/page/example.png: faces in a row, with common/drawn/faces.py. Needs numpy and OpenCV.
 
     python3 -m deploy.web.example
 """
@@ -7,7 +7,7 @@ import os
 import cv2
 import numpy as np
 
-from demo import faces
+from common.drawn import faces
 
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page", "example.png")
 SHOWN = (("happiness", 8), ("surprise", 2), ("anger", 5))  # expression, who

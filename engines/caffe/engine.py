@@ -1,5 +1,4 @@
-"""The Caffe engine: a solver driven through pycaffe. The one place in training that imports caffe.
-
+"""The Caffe engine: a solver driven through pycaffe. 
 Losses and weights equal those of the stock `caffe train` on the same solver. Validation is ours, because a solver that
 tests by itself keeps the results to itself; it draws no random number (only the TRAIN phase crops at random).
 """
@@ -12,10 +11,14 @@ from collections import OrderedDict
 
 import numpy as np
 
-from common import errors
+from common import errors, parallel
+from common.caffe import lmdbs, text
 from common.caffe import messages as m
-from common.caffe import text
-from training import blas_settings, inputs, job
+from engines import doctor
+from engines.caffe import load
+from netgen import nets
+
+NEVER = 2 ** 31 - 1  # an interval that no run reaches
 
 
 def make(solver, net, folder):
@@ -25,16 +28,8 @@ def make(solver, net, folder):
 
 
 def _require(solver):
-    try:
-        import caffe  # noqa: F401
-    except ImportError as mistake:
-        raise errors.Fail("no Caffe in this Python (%s): run `make env`, or start this with env/run" % mistake) from None
-    try:
-        from engines import doctor
-    except ImportError:
-        doctor = None
-    if doctor:
-        doctor.check()
+    load()
+    doctor.check()
     if solver.solver_mode == m.SolverParameter.GPU:
         _require_gpu(solver.device_id)
 
@@ -50,7 +45,7 @@ class CaffeEngine:
     chunk = 1  # Ctrl-C and NaN are seen after each iteration; the call costs microseconds
 
     def __init__(self, solver, net, folder):
-        import caffe
+        caffe = load()
 
         gpu = solver.solver_mode == m.SolverParameter.GPU
         if gpu:
@@ -60,11 +55,11 @@ class CaffeEngine:
         quiet.CopyFrom(solver)
         # What the loop does itself; weights are transplanted with a check.
         quiet.display = quiet.snapshot = 0
-        quiet.test_interval, quiet.test_initialization = job.NEVER, False
+        quiet.test_interval, quiet.test_initialization = NEVER, False
         quiet.snapshot_prefix = os.path.join(folder, "caffe")
         quiet.ClearField("weights")
         self.folder, self.test_iter = folder, solver.test_iter[0]
-        self.test_layer = job.data_layer(net, m.TEST).data_param
+        self.test_layer = nets.data_layer(net, m.TEST).data_param
         path = os.path.join(folder, "solver.prototxt")
         text.write(path, quiet)
         self.solver = caffe.get_solver(path)
@@ -103,7 +98,7 @@ class CaffeEngine:
         self.solver.restore(solverstate)
         for _ in range(self.iter):
             self.net._forward(0, 0)
-        images = inputs.count(self.test_layer.source)
+        images = lmdbs.count(self.test_layer.source)
         once_around = images // math.gcd(images, self.test_layer.batch_size)
         for _ in range(validations * self.test_iter % once_around):
             self.test_net._forward(0, 0)
@@ -120,11 +115,11 @@ class CaffeEngine:
                 blob.data[...] = array
 
     def versions(self):
-        import caffe
+        caffe = load()
 
         return {"caffe": caffe.__version__, "caffe_from": os.path.dirname(caffe.__file__), "blas": _blas(),
                 "numpy": np.__version__, "python": sys.version.split()[0],
-                "blas_settings": blas_settings()}
+                "blas_settings": parallel.blas_settings()}
 
 
 def _blas():

@@ -1,9 +1,8 @@
-"""A deploy net in real Caffe, on every core. The only place in evaluation/ that imports caffe.
+"""A deploy net in real Caffe, on every core. 
 
 Caffe's convolutions of these small networks gain nothing from a BLAS with many threads. Testing therefore runs one
 process a core, each with one BLAS thread and a net of its own, and deals the images out to them in batches.
 """
-import collections
 import contextlib
 import multiprocessing
 import os
@@ -14,12 +13,11 @@ from concurrent import futures
 import numpy as np
 
 from common import parallel
-from common import errors
 from common.caffe import binary, text
 from common.caffe import messages as m
+from engines.caffe import load
 from fer_lite import crops
-from netgen import fold
-from paper import facts
+from netgen import fold, nets
 
 CROPS_AT_ONCE = 100  # crops in one forward pass: more is no faster on a CPU
 
@@ -29,7 +27,7 @@ class Network:
 
     def __init__(self, net, model, folded=True, gpu=None):
         """`net`: deploy NetParameter; `model`: its weights (netgen.weights.load); `folded`: without BatchNorm, Scale."""
-        caffe = import_caffe()
+        caffe = load()
         if gpu is None:
             caffe.set_mode_cpu()
         else:
@@ -65,7 +63,7 @@ def tester(net, model, mean, folded=True, workers=None, gpu=None):
     """
     workers = 1 if gpu is not None else workers or parallel.count()
     set_up = (net.SerializeToString(), model.SerializeToString(), mean, folded, gpu)
-    import_caffe()  # so that a missing Caffe is said here, once
+    load()  # so that a missing Caffe is said here, once
     if workers == 1:
         test = _ten_crop_test(*set_up)
         yield lambda batches: ((batch, test(batch.images)) for batch in batches)
@@ -73,28 +71,13 @@ def tester(net, model, mean, folded=True, workers=None, gpu=None):
     os.environ.update(parallel.blas_threads(1))  # for the processes started below; this one's BLAS is loaded already
     spawn = multiprocessing.get_context("spawn")
     with futures.ProcessPoolExecutor(workers, spawn, _start, set_up) as pool:
-        yield lambda batches: deal(pool, _test, batches, 2 * workers)
-
-
-def deal(pool, test, batches, ahead):
-    """Yield (batch, test(its images)) in order, computed in `pool`, while at most `ahead` batches wait."""
-    waiting = collections.deque()
-    try:
-        for batch in batches:
-            waiting.append((batch, pool.submit(test, batch.images)))
-            if len(waiting) == ahead:
-                batch, result = waiting.popleft()
-                yield batch, result.result()
-        for batch, result in waiting:
-            yield batch, result.result()
-    except futures.process.BrokenProcessPool:
-        raise errors.Fail("a testing process died (too little memory?): try it with THREADS=1") from None
+        yield lambda batches: parallel.deal(pool, _test, batches, 2 * workers)
 
 
 def _ten_crop_test(net, model, mean, folded, gpu):
     """A function: images -> (ten-crop mean, centre crop). `net` and `model` are serialized messages."""
     net, model = m.NetParameter.FromString(net), m.NetParameter.FromString(model)
-    network, size = Network(net, model, folded, gpu), input_shape(net)[-1]
+    network, size = Network(net, model, folded, gpu), nets.input_shape(net)[-1]
     return lambda images: crops.ten_crop_mean(network, images, mean, size)
 
 
@@ -107,28 +90,3 @@ def _start(*set_up):
 
 def _test(images):
     return _test_images(images)
-
-
-def input_shape(net):
-    """(channels, height, width) of a deploy net's input. Fail on a net without an Input layer, such as a train net."""
-    if not net.layer or net.layer[0].type != "Input":
-        raise errors.Fail("%s is no deploy net (no Input layer): take prototxt/..._deploy.prototxt" % net.name)
-    return tuple(net.layer[0].input_param.shape[0].dim[1:])
-
-
-def class_names(net):
-    """The names of a deploy net's classes: FER+'s expressions, numbers for the sources."""
-    final = [layer for layer in net.layer if layer.type == "InnerProduct"][-1]
-    count = final.inner_product_param.num_output
-    ferplus = final.name == "fc_ferplus" and count == len(facts.EXPRESSIONS)
-    return list(facts.EXPRESSIONS) if ferplus else [str(i) for i in range(count)]
-
-
-def import_caffe():
-    """The module caffe, quiet."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    try:
-        import caffe
-    except ImportError as reason:
-        raise errors.Fail("no Caffe in this Python (%s): run it as `env/run python3 -m ...`" % reason) from None
-    return caffe

@@ -5,8 +5,7 @@ import re
 
 import torch
 
-from common import parallel
-from common import errors
+from common import errors, parallel
 from common.caffe import messages as m
 
 PRECISIONS = ("fp32", "tf32", "bf16")

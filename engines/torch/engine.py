@@ -5,8 +5,10 @@ import platform
 import torch
 
 from common.caffe import messages as m
-from engines.torch import data, device, net as nets, solver as solvers
-from training import job
+from engines.torch import data, device
+from engines.torch import net as nets
+from engines.torch import solver as solvers
+from netgen import nets as net_facts
 
 CHUNK = 20  # iterations that an accelerator is given before its loss is asked for
 
@@ -26,7 +28,7 @@ class TorchEngine:
         self.chunk = 1 if self.device.type == "cpu" else CHUNK
         dtype = device.number_type(precision, self.device)
         seed = solver.random_seed if solver.random_seed >= 0 else int.from_bytes(os.urandom(4), "little")
-        self.data = {phase: data.Data(job.data_layer(net, phase), phase, seed, self.device, dtype) for phase in (m.TRAIN, m.TEST)}
+        self.data = {phase: data.Data(net_facts.data_layer(net, phase), phase, seed, self.device, dtype) for phase in (m.TRAIN, m.TEST)}
         self.train_net = nets.Net(net, m.TRAIN, self.data[m.TRAIN].shapes(), self.device, seed)
         self.blobs = self.train_net.blobs
         self.test_net = nets.Net(net, m.TEST, self.data[m.TEST].shapes(), blobs=self.blobs)

@@ -11,11 +11,11 @@ import torch
 from common import parallel
 from common.caffe import binary
 from common.caffe import messages as m
-from fer_lite import crops
-from engines.caffe import network as networks
-from netgen import fold
 from engines.torch import device as devices
 from engines.torch import net as nets
+from fer_lite import crops
+from netgen import fold
+from netgen import nets as net_facts
 
 CROPS_AT_ONCE = {"cpu": 100}  # in one forward pass; more is no faster on a CPU ...
 CROPS_ON_GPU = 2000  # ... and keeps a GPU busy
@@ -33,7 +33,7 @@ class Network:
         self.dtype = devices.number_type(precision, self.device)
         self.at_once = CROPS_AT_ONCE.get(self.device.type, CROPS_ON_GPU)
         self.input, self.output = net.layer[0].top[0], net.layer[-1].top[0]
-        self.net = nets.Net(net, m.TEST, {self.input: (1,) + networks.input_shape(net)}, self.device)
+        self.net = nets.Net(net, m.TEST, {self.input: (1,) + net_facts.input_shape(net)}, self.device)
         self.net.blobs.load(binary.layers(model))
 
     @torch.inference_mode()
@@ -49,8 +49,8 @@ class Network:
 @contextlib.contextmanager
 def tester(net, model, mean, folded=True, workers=None, gpu=None, precision="fp32"):
     """As engines.caffe.network.tester; `workers`: threads, 1 on a GPU."""
-    network, size = Network(net, model, folded, gpu, precision), networks.input_shape(net)[-1]
+    network, size = Network(net, model, folded, gpu, precision), net_facts.input_shape(net)[-1]
     workers = 1 if gpu is not None else workers or parallel.count()
     with futures.ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
-        yield lambda batches: networks.deal(
+        yield lambda batches: parallel.deal(
             pool, lambda images: crops.ten_crop_mean(network, images, mean, size), batches, 2 * workers)

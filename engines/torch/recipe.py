@@ -6,19 +6,20 @@ number N and what happens to its images follow from the seed and N alone, so tha
 """
 import csv
 import math
-import os
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from common import errors
-from common.caffe import binary
+from common.caffe import binary, lmdbs
 from common.caffe import messages as m
+from engines.torch import engine
+from engines.torch import net as nets
+from engines.torch import solver as solvers
+from netgen import nets as net_facts
 from paper import facts
 from paper import recipe as recipes
-from engines.torch import engine, net as nets, solver as solvers
-from training import inputs, job
 
 ORDER, ALTER = 1, 2  # which stream of random numbers: third word of Philox's counter
 
@@ -31,14 +32,14 @@ def make(solver, net, folder, recipe, precision="fp32"):
 class RecipeEngine(engine.TorchEngine):
     def __init__(self, solver, net, recipe, precision):
         super().__init__(solver, net, precision)
-        layer, seed = job.data_layer(net, m.TRAIN), solver.random_seed
+        layer, seed = net_facts.data_layer(net, m.TRAIN), solver.random_seed
         self.recipe, self.max_iter = recipe, solver.max_iter
         self.faces = Faces(layer, seed, recipe.augment, self.device)
         self.dtype = self.data[m.TRAIN].dtype
         trunk = _without_loss(net)
         shapes = {"data": (layer.data_param.batch_size, 3, recipes.SIDE, recipes.SIDE)}
         self.scorer = nets.Net(trunk, m.TRAIN, shapes, self.device, blobs=self.blobs)
-        self.scores = job.final_layer(net).top[0]
+        self.scores = net_facts.final_layer(net).top[0]
         self.average = self.blobs.values.detach().clone()
         self.solver.kept.append(self.average)
         self.test_net = nets.Net(net, m.TEST, self.data[m.TEST].shapes(), self.device)
@@ -115,7 +116,7 @@ class Faces:
     def __init__(self, layer, seed, augment, device):
         self.seed, self.augment, self.batch_size, self.device = seed, augment, layer.data_param.batch_size, device
         source = layer.data_param.source
-        with inputs.open_lmdb(source) as environment, environment.begin() as transaction:
+        with lmdbs.opened(source) as environment, environment.begin() as transaction:
             first = [binary.read_datum(value)[0][:1] for _, value in transaction.cursor()]  # three equal channels
         self.images = torch.from_numpy(np.stack(first)).to(device)
         self.targets = torch.from_numpy(shares(votes(source, len(first)))).to(device)

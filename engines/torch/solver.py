@@ -8,8 +8,9 @@ import torch
 from common import errors
 from common.caffe import binary
 from common.caffe import messages as m
-from engines.torch import layers, net as nets
-from training import job
+from engines.torch import layers
+from engines.torch import net as nets
+from netgen import solver as schedule
 
 KNOWN = {
     "net", "type", "base_lr", "lr_policy", "gamma", "power", "stepsize", "stepvalue", "max_iter", "momentum", "weight_decay",
@@ -44,7 +45,7 @@ class Solver:
         gradient.addcmul_(self.decay, values).mul_(self.blobs.rates)
         if self.solver.type == "Nesterov":
             values.add_(history, alpha=momentum)
-        history.mul_(momentum).add_(gradient, alpha=job.rate(self.solver, self.iter))
+        history.mul_(momentum).add_(gradient, alpha=schedule.rate(self.solver, self.iter))
         values.sub_(history, alpha=1 + momentum if self.solver.type == "Nesterov" else 1)
         self.iter += 1
 

@@ -6,10 +6,8 @@
 import argparse
 import os
 
-from common import errors
-from common import files
+from common import errors, files, runs
 from evaluation.report import figures
-from training import loop
 
 PANELS = (("loss", "training loss", "log"), ("rate", "learning rate", "log"),
           ("validation_accuracy", "validation accuracy (%)", "linear"))
@@ -18,7 +16,7 @@ LEGEND_FOR = 12  # more runs than that have no legend: it would hide them
 
 
 def draw(logs, path):
-    """Write a picture of `logs`, [(name, rows of loop.read_log)], to the PNG `path`."""
+    """Write a picture of `logs`, [(name, rows of runs.read_log)], to the PNG `path`."""
     with figures.style(), files.replacing(path) as temporary:
         figure = compose(logs)
         figure.savefig(temporary, format="png", dpi=DPI)
@@ -56,7 +54,7 @@ def main():
     parser.add_argument("runs", nargs="+", help="folders of runs; those that have no log yet are left out")
     parser.add_argument("--out", help="a picture with all of them")
     args = parser.parse_args()
-    logs = loop.read_logs(args.runs)
+    logs = runs.read_logs(args.runs)
     for run, rows in logs:
         draw([(run, rows)], os.path.join(run, "curves.png"))
     if args.out:

@@ -8,12 +8,10 @@ import argparse
 import io
 import os
 
-from common import errors
-from common import files
-from evaluation.report import ensemble, judging, rows
-from paper import facts
-from evaluation.report import figures, tables
+from common import errors, files
+from evaluation.report import ensemble, figures, judging, rows, tables
 from evaluation.report import results as all_results
+from paper import facts
 
 PNG_DPI = 200
 

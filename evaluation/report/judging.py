@@ -16,8 +16,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from common import errors
-from evaluation.report import ensemble, rows
 from evaluation import metrics
+from evaluation.report import ensemble, rows
 from paper import facts, ours
 
 # Over the trials of a result: means of the trials, intervals over images. A stratum is (name, n, accuracy).

@@ -16,15 +16,13 @@ from collections import namedtuple
 import jinja2
 import numpy as np
 
-from common import errors
-from common import files
+from common import errors, files, runs
+from common.caffe import lmdbs
 from evaluation import data
-from evaluation.report import judging, rows
-from paper import facts, ours
-from evaluation.report import curves, draw, figures, table, tables
+from evaluation.report import curves, draw, figures, judging, rows, table, tables
 from evaluation.report import results as all_results
 from evaluation.report.table import Table, column
-from training import loop
+from paper import facts, ours
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PERCENT = "{:.2f}"
@@ -70,7 +68,7 @@ def training_curves(results):
              for r in results.single for t in sorted(r.trials)[:1]}
     found = []
     for words, folders in (("Pretraining", pretraining), ("Training on FER+, one trial of each row", tuned)):
-        logs = [(name, loop.read_log(os.path.join(folder, "log.csv"))) for folder, name in folders.items() if folder]
+        logs = [(name, runs.read_log(os.path.join(folder, "log.csv"))) for folder, name in folders.items() if folder]
         logs = [(name, lines) for name, lines in logs if lines]
         if logs:
             found.append(_picture(functools.partial(curves.compose, logs), words))
@@ -158,7 +156,7 @@ def examples(result, data_folder, split):
 
 def _examples(s, chosen, data_folder, split):
     folder = os.path.join(data_folder, split + "_lmdb")
-    found = data.read_images(folder, [str(s.keys[i]) for i in chosen])
+    found = lmdbs.read_images(folder, [str(s.keys[i]) for i in chosen])
     names = data.names(data_folder, split)
     strangers = [i for i in chosen if s.names[i] and names.get(str(s.keys[i]), s.names[i]) != s.names[i]]
     if strangers:

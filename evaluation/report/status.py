@@ -8,10 +8,10 @@ import os
 from collections import Counter, namedtuple
 
 from common import errors
+from common import runs as kept_runs
+from common.progress import duration
 from evaluation.report import rows
 from paper import facts
-from common.progress import duration
-from training import loop, record
 
 # state: missing, running, stopped, failed, trained, tested; share: of the iterations; left, took: seconds or None;
 # accuracy: in percent, of a tested run; problem: why it failed.
@@ -21,22 +21,22 @@ CELL = 14
 
 def standing(folder, depth, split):
     """The Standing of the run in `folder`."""
-    kept = record.read(folder)
-    if os.path.exists(os.path.join(folder, record.FINAL)):
+    kept = kept_runs.read(folder)
+    if os.path.exists(os.path.join(folder, kept_runs.FINAL)):
         accuracy = _accuracy(folder, split)
         return Standing(folder, depth, "trained" if accuracy is None else "tested", 1.0, 0, kept.get("seconds"), accuracy, None)
     if not kept:
         return Standing(folder, depth, "missing", 0.0, None, None, None, None)
-    log, end = loop.read_log(os.path.join(folder, "log.csv")), kept["inputs"]["solver"]["max_iter"]
+    log, end = kept_runs.read_log(os.path.join(folder, "log.csv")), kept["inputs"]["solver"]["max_iter"]
     done, spent = (log[-1]["iteration"], log[-1]["seconds"]) if log else (0, 0)
     left = spent / done * (end - done) if done else None
-    state = "running" if record.is_claimed(folder) else "failed" if kept.get("problem") else "stopped"
+    state = "running" if kept_runs.is_claimed(folder) else "failed" if kept.get("problem") else "stopped"
     return Standing(folder, depth, state, done / end, left, None, None, kept.get("problem"))
 
 
 def _accuracy(folder, split):
     """Accuracy in percent of the network as it is now, None where that was not tested."""
-    metrics, final = os.path.join(folder, "metrics_%s.json" % split), os.path.join(folder, record.FINAL)
+    metrics, final = os.path.join(folder, "metrics_%s.json" % split), os.path.join(folder, kept_runs.FINAL)
     if not os.path.exists(metrics) or os.path.getmtime(metrics) < os.path.getmtime(final):
         return None
     with open(metrics) as f:

@@ -9,13 +9,12 @@ empty cells. What is inconsistent in the paper stays as it is and is a footnote.
 import argparse
 import statistics
 
-from common import errors
-from common import files
-from evaluation.report import judging, rows
+from common import errors, files
 from evaluation import metrics
-from paper import facts
+from evaluation.report import judging, rows
 from evaluation.report import results as all_results
 from evaluation.report.table import Table, column, to_csv, to_text
+from paper import facts
 
 PERCENT, COUNT = "{:.2f}", "{:,}"
 TRIAL_COLUMNS = (

@@ -8,16 +8,14 @@ tensorboardX writes them: no TensorFlow, and no TensorBoard where one only train
 import argparse
 import os
 
-from common import errors
-from common import files
-from training import loop, record
+from common import errors, files, runs
 
 TAGS = {"loss": "training/loss", "rate": "training/rate", "images_per_second": "training/images_per_second",
         "validation_loss": "validation/loss", "validation_accuracy": "validation/accuracy"}
 
 
 def write(rows, began, folder):
-    """The rows of loop.read_log as one event file in `folder`, instead of what was there. `began`: seconds since 1970."""
+    """The rows of runs.read_log as one event file in `folder`, instead of what was there. `began`: seconds since 1970."""
     from tensorboardX import SummaryWriter
 
     with files.replacing(folder) as temporary, SummaryWriter(temporary) as writer:
@@ -34,9 +32,9 @@ def main():
     parser.add_argument("--runs", default="runs", help="a run is named by its path from here (default: %(default)s)")
     parser.add_argument("--out", required=True, help="the folder to give to tensorboard --logdir")
     args = parser.parse_args()
-    logs = loop.read_logs(args.folders)
+    logs = runs.read_logs(args.folders)
     for run, rows in logs:
-        write(rows, record.began(run), os.path.join(args.out, os.path.relpath(run, args.runs)))
+        write(rows, runs.began(run), os.path.join(args.out, os.path.relpath(run, args.runs)))
     print("wrote the logs of %d runs: tensorboard --logdir %s" % (len(logs), args.out))
 
 

@@ -6,7 +6,7 @@ person). Lengths are in half heights of the head; x runs to the right and y down
 import cv2
 import numpy as np
 
-from demo.camera import FINE, PLACES, fixed_point, photograph
+from common.drawn.camera import FINE, PLACES, fixed_point, photograph
 
 SIDE = 48  # FER2013's images
 HEAD = 20.5  # half the head's height, in pixels of the finished image

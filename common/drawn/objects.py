@@ -5,7 +5,7 @@ Class says nothing about colour, place or size: only the outline or the texture 
 import cv2
 import numpy as np
 
-from demo.camera import FINE, PLACES, fixed_point, photograph
+from common.drawn.camera import FINE, PLACES, fixed_point, photograph
 
 SIDE = 32  # CIFAR10's images
 NOISE = 12

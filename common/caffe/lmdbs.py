@@ -1,0 +1,57 @@
+"""The one reader of LMDBs of Datums. What LMDB or a reader of a mapped file would die of is looked at first, and said in one line."""
+import os
+
+import lmdb
+import numpy as np
+
+from common import errors
+from common.caffe import binary
+
+
+def opened(path):
+    """The LMDB at `path`, for reading. Fail where none is there, or less of it than it says (reading that would be fatal)."""
+    if not os.path.isfile(os.path.join(path, "data.mdb")):
+        raise errors.Fail("%s is not there: %s" % (path, remedy(path)))
+    try:
+        environment = lmdb.open(path, readonly=True, lock=False)
+    except lmdb.Error as mistake:
+        raise errors.Fail("%s cannot be read (%s): %s" % (path, mistake, remedy(path))) from None
+    whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if os.path.getsize(os.path.join(path, "data.mdb")) < whole:
+        environment.close()
+        raise errors.Fail("%s is cut short: %s" % (path, remedy(path)))
+    return environment
+
+
+def count(path):
+    """How many images an LMDB holds."""
+    with opened(path) as environment:
+        return environment.stat()["entries"]
+
+
+def first(path):
+    """(images, C x H x W of the first) of the LMDB at `path`. Fail where it is empty."""
+    with opened(path) as environment, environment.begin() as transaction:
+        images = environment.stat()["entries"]
+        value = next(iter(transaction.cursor()), (None, None))[1]
+    if not images:
+        raise errors.Fail("%s is empty: %s" % (path, remedy(path)))
+    return images, binary.read_datum(value)[0].shape
+
+
+def read_images(folder, keys):
+    """The images of some keys (str) of an LMDB: uint8 N x C x H x W."""
+    with opened(folder) as env, env.begin() as transaction:
+        found = [transaction.get(str(key).encode()) for key in keys]
+    if None in found:
+        raise errors.Fail("%s has no image %s: the scores are of another LMDB; make them again with `make eval AGAIN=1`"
+                          % (folder, keys[found.index(None)]))
+    return np.stack([binary.read_datum(value)[0] for value in found])
+
+
+def remedy(path):
+    """The make target that builds what is missing, from where it lies (data/SET/PART)."""
+    dataset = os.path.basename(os.path.dirname(path))
+    if "_lmdb_trial" in path:
+        return "run `make order TRIAL=%s`" % path.rsplit("_trial", 1)[1]
+    return "run `make data SRC=%s`" % dataset

@@ -1,0 +1,62 @@
+"""The readers of a run's folder: run.json, log.csv, and whether someone trains in it. training/ writes them."""
+import contextlib
+import csv
+import datetime
+import fcntl
+import json
+import os
+
+from common import errors
+
+FINAL = "final.caffemodel"
+TIME = "%Y-%m-%dT%H:%M:%S%z"
+COLUMNS = ("iteration", "epoch", "rate", "loss", "validation_accuracy", "validation_loss", "images_per_second", "seconds")
+
+
+def read(out):
+    """The run.json of folder `out`, {} where there is none or it is damaged."""
+    try:
+        with open(os.path.join(out, "run.json")) as f:
+            return json.load(f)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+
+
+def began(out):
+    """When the run in folder `out` began, in seconds since 1970; 0 where no run.json says it."""
+    sessions = read(out).get("sessions")
+    return datetime.datetime.strptime(sessions[0]["began"], TIME).timestamp() if sessions else 0.0
+
+
+def is_claimed(out):
+    """Whether a process is training in folder `out` now."""
+    try:
+        with open(os.path.join(out, ".lock")) as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def read_log(path):
+    """The rows of a log.csv: dicts of numbers, None where a cell is empty; a last line cut short is left out."""
+    rows = []
+    if os.path.exists(path):
+        with open(path, newline="") as f:
+            whole = [line for line in f if line.endswith("\n")]
+        with contextlib.suppress(TypeError, ValueError, KeyError, csv.Error):  # a power cut may leave anything at the end
+            for row in csv.DictReader(whole):
+                numbers = {name: float(row[name]) if row[name] else None for name in COLUMNS}
+                rows.append(dict(numbers, iteration=int(row["iteration"])))
+    return rows
+
+
+def read_logs(runs):
+    """[(folder, rows of its log)] of those folders of `runs` that have a log. Fail where none has."""
+    logs = [(run, read_log(os.path.join(run, "log.csv"))) for run in runs]
+    logs = [(run, rows) for run, rows in logs if rows]
+    if not logs:
+        raise errors.Fail("no run with a log in %s: train first, `make pretrain` or `make finetune`" % " ".join(runs[:3]))
+    return logs

@@ -1,0 +1,38 @@
+"""What a user did wrong, said in one line: Fail carries the sentence, main() prints it and sets the exit status."""
+import functools
+import os
+import sys
+
+
+class Fail(ValueError):
+    """A mistake that the user can mend. Its text is one line: what is wrong, where, and what to do (the make target)."""
+
+
+def main(command):
+    """Decorate a command's main function: Fail becomes one line on stderr and exit status 1, Ctrl-C becomes 130.
+
+    A full disk or a forbidden path is the user's to mend too, so OSError is answered in one line as well.
+    """
+
+    @functools.wraps(command)
+    def run(*args, **kwargs):
+        try:
+            sys.exit(command(*args, **kwargs))
+        except Fail as mistake:
+            problem = str(mistake)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+        except BrokenPipeError:
+            # The reader (head, less) went away; point stdout elsewhere so that the exit flush stays silent.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except OSError as mistake:
+            if mistake.errno is None:
+                raise
+            where = " %s" % mistake.filename if mistake.filename else ""
+            problem = "%s%s: check the path, its permissions and the free space" % (mistake.strerror, where)
+        print("error: " + problem, file=sys.stderr)
+        sys.exit(1)
+
+    return run
