@@ -32,7 +32,7 @@ def drawn_faces(count=FACES, seed=SEED):
 
 def some_crops(about, data_folder=None, split=None):
     """float32 N x 3 x S x S, 0 to 255: the ten crops of drawn faces, and of images of the data set where it is there."""
-    shown = [images.fit_all(drawn_faces(), "resize")]
+    shown = [images.fit_all(drawn_faces(), "resize" if about["crop"] < facts.RESIZE else "keep")]
     if data_folder and os.path.isfile(os.path.join(data_folder, split + "_lmdb", "data.mdb")):
         part = data.open_part(data_folder, split, (3, about["crop"], about["crop"]))
         shown.append(next(data.batches(part, IMAGES)).images)

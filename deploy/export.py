@@ -41,11 +41,10 @@ def find(model):
 
 
 def deploy_net(path, model, prototxts):
-    """The deploy net (NetParameter) among `prototxts` whose blobs the caffemodel has. Fail where none has."""
+    """The deploy net (NetParameter) among `prototxts` whose blobs the caffemodel has; of several the one of its name. Fail where none has."""
     final = [layer.name for layer in model.layer if layer.blobs][-1:]
     refusals = []
-    for prototxt in prototxts:
-        net = text.read(prototxt, m.NetParameter)
+    for net in sorted((text.read(prototxt, m.NetParameter) for prototxt in prototxts), key=lambda net: net.name != model.name):
         try:
             nets.input_shape(net)
             weights.check(model, net, path)
@@ -71,7 +70,7 @@ def mean_value(path, data_folder):
     mean_file = os.path.join(data_folder, "mean.binaryproto")
     if not os.path.exists(mean_file):
         raise errors.Fail("there is no %s, the mean that %s was trained with: run `%s` or name the folder with DATA="
-                          % (mean_file, path, data.make_data(mean_file)))
+                          % (mean_file, path, "make data SRC=ferplus"))
     trained_with = run_record(path).get("inputs", {}).get("mean")
     if trained_with and trained_with != files.sha256(mean_file):
         raise errors.Fail("%s is not the mean that %s was trained with (run.json): name that data set's folder with DATA="
@@ -79,7 +78,7 @@ def mean_value(path, data_folder):
     planes = binary.read_mean(mean_file)
     if np.ptp(planes, axis=(1, 2)).any():
         raise errors.Fail("%s is no mean value a channel but a picture, which no ten crops can share: build it with `%s`"
-                          % (mean_file, data.make_data(mean_file)))
+                          % (mean_file, "make data SRC=ferplus"))
     return planes[:, 0, 0]
 
 

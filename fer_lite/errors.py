@@ -4,7 +4,7 @@ import os
 import sys
 
 
-class Fail(ValueError):
+class Fail(Exception):
     """A mistake that the user can mend. Its text is one line: what is wrong, where, and what to do (the make target)."""
 
 

@@ -57,10 +57,10 @@ def square(box):
     return int(round(x + width / 2 - side / 2)), int(round(y + height / 2 - side / 2)), side, side
 
 
-def cut(image, box):
-    """The square `box` of an image (uint8 H x W or H x W x 3 BGR) as networks take it: uint8 3 x 36 x 36, grey on all three.
+def cut(image, box, size=crops.SIDE):
+    """The square `box` of an image (uint8 H x W or H x W x 3 BGR) as networks take it: uint8 3 x `size` x `size`, grey on all three.
 
-    By way of FER2013's 48x48, then as data_prep stores it. Beyond the image its edge is continued.
+    By way of FER2013's 48x48: 36x36 is what data_prep stores for the paper's networks. Beyond the image its edge is continued.
     """
     x, y, side, _ = box
     rows, columns = (np.clip(np.arange(start, start + side), 0, end - 1) for start, end in zip((y, x), image.shape))
@@ -69,4 +69,4 @@ def cut(image, box):
         part = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
     if part.shape != (FER_SIDE, FER_SIDE):
         part = cv2.resize(part, (FER_SIDE, FER_SIDE), interpolation=cv2.INTER_AREA if side > FER_SIDE else cv2.INTER_LINEAR)
-    return np.repeat(crops.resized(part)[None], 3, axis=0)
+    return np.repeat(crops.resized(part, size)[None], 3, axis=0)

@@ -67,13 +67,13 @@ class Predictor:
         else:
             found = faces.detect(image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), self.score, self.largest_side)
             squares = [faces.square(each.box) for each in found]
-        scores = self.scores([faces.cut(image, square) for square in squares]) if found else []
+        scores = self.scores([faces.cut(image, square, max(crops.SIDE, self.size)) for square in squares]) if found else []
         return [{"box": list(each.box), "score": None if each.score is None else round(each.score, 4), "label": self.classes[int(p.argmax())],
                  "probabilities": {name: round(float(value), 6) for name, value in zip(self.classes, p)}}
                 for each, p in zip(found, scores)]
 
     def scores(self, cuts):
-        """float32 N x classes of N faces as faces.cut gives them (uint8 3 x 36 x 36)."""
+        """float32 N x classes of N faces as faces.cut gives them (uint8 3 x S x S)."""
         stack = np.stack(cuts)
         if self.ten_crops:
             return crops.ten_crop_mean(self.network, stack, np.float32(0), self.size)[0]

@@ -26,7 +26,7 @@ def final_layer(dataset):
 
 
 def train_net(depth, dataset, classes, source, valid_source, mean, batch, valid_batch, mirror=ours.MIRROR,
-              final_rate=ours.FINAL_RATE, crop=facts.CROP, **form):
+              final_rate=ours.FINAL_RATE, crop=facts.CROP, name=None, **form):
     """The net of a solver: Data layers for TRAIN and TEST, trunk, SoftmaxWithLoss, Accuracy (TEST only).
 
     `source`, `valid_source`: LMDB folders; `mean`: path of a BlobProto, or a number subtracted from every pixel; paths as
@@ -34,7 +34,7 @@ def train_net(depth, dataset, classes, source, valid_source, mean, batch, valid_
     `final_rate`: the final layer learns so many times as fast; `crop`: side of the crops, 0 for whole images. `form`: shortcut, relu_after_sum, ... of `trunk`.
     Returns a NetParameter.
     """
-    net = m.NetParameter(name=title(depth, dataset))
+    net = m.NetParameter(name=name or title(depth, dataset))
     for phase, lmdb, size in ((m.TRAIN, source, batch), (m.TEST, valid_source, valid_batch)):
         data = _layer(net, "data", "Data", [], ["data", "label"])
         data.include.add(phase=phase)
@@ -58,9 +58,9 @@ def train_net(depth, dataset, classes, source, valid_source, mean, batch, valid_
     return net
 
 
-def deploy_net(depth, dataset, classes, batch=facts.CROPS, side=facts.CROP, **form):
+def deploy_net(depth, dataset, classes, batch=facts.CROPS, side=facts.CROP, name=None, **form):
     """The net for testing: Input `data` (batch x 3 x side x side, mean subtracted), trunk, Softmax `prob`. A NetParameter."""
-    net = m.NetParameter(name=title(depth, dataset))
+    net = m.NetParameter(name=name or title(depth, dataset))
     data = _layer(net, "data", "Input", [], ["data"])
     data.input_param.shape.add(dim=[batch, COLOURS, side, side])
     scores = _classifier(net, depth, dataset, classes, **form)

@@ -87,7 +87,7 @@ def test_a_part_of_which_a_list_names_nothing_is_left_out(downloads, tmp_path, c
     folder = forms.build("ferplus", tmp_path / "l", "--from", downloads, "--per-class", 9, "--labels", tmp_path / "list.txt")
     assert list(built.manifest(folder)["parts"]) == ["train", "valid"] and built.manifest(folder)["files"][-1]["name"] == "list.txt"
     assert not os.path.exists(os.path.join(folder, "test_lmdb")) and "test  left out" in capsys.readouterr().out
-    command("check", "ferplus", "--out", tmp_path / "l", "--no-caffe")
+    command("check", "ferplus", "--out", tmp_path / "l")
     command("preview", "ferplus", "--out", tmp_path / "l")
 
 
@@ -206,15 +206,19 @@ def test_duplicates_of_training_images_are_written_and_blank_ones_counted(tmp_pa
 # ---- check, preview, Caffe ------------------------------------------------------------------------------------------
 
 def test_a_sound_set_passes(faces, capsys):
-    command("check", "ferplus", "--out", os.path.dirname(faces), "--no-caffe")
+    command("check", "ferplus", "--out", os.path.dirname(faces))
     assert capsys.readouterr().out.count("as in the manifest") == 3
 
 
-def test_caffes_data_layer_gives_testings_centre_crops(faces, downloads, tmp_path, capsys):
+def test_caffes_data_layer_gives_testings_centre_crops(faces, downloads, tmp_path, capsys, monkeypatch):
     pytest.importorskip("caffe")
-    command("check", "ferplus", "--out", os.path.dirname(faces))
+    from engines.caffe import data
+
     forms.build("cifar10", tmp_path, "--from", downloads)
-    command("check", "cifar10", "--out", tmp_path)
+    monkeypatch.setattr("sys.argv", ["data", faces, str(tmp_path / "cifar10")])
+    with pytest.raises(SystemExit) as end:
+        data.main()
+    assert not end.value.code
     assert capsys.readouterr().out.count("centre crops") == 5
 
 
@@ -252,7 +256,7 @@ def test_a_damaged_lmdb_is_found(damage, words, faces, tmp_path):
     shutil.copytree(faces, folder)
     edit_record(folder, "train", damage)
     with pytest.raises(errors.Fail, match=words):
-        command("check", "ferplus", "--out", tmp_path, "--no-caffe")
+        command("check", "ferplus", "--out", tmp_path)
 
 
 def cut(share):
@@ -264,8 +268,8 @@ def written(data, at):
 
 
 @pytest.mark.parametrize("damage, words", [
-    (cut(0), "damaged or not there"), (cut(0.1), "cut short"), (cut(0.5), "cut short"), (cut(0.999), "cut short"),
-    (written(bytes(1 << 13), 0), "damaged or not there"), (written(bytes(1 << 15), 0.5), "record"),
+    (cut(0), "damaged"), (cut(0.1), "cut short"), (cut(0.5), "cut short"), (cut(0.999), "cut short"),
+    (written(bytes(1 << 13), 0), "damaged"), (written(bytes(1 << 15), 0.5), "record"),
     (written(bytes(range(256)) * 2000, 0.02), "record|damaged"), (written(b"\xff" * (1 << 17), 0.02), "record|damaged"),
 ])
 def test_a_damaged_file_is_found_and_kills_nothing(damage, words, faces, tmp_path):
@@ -274,14 +278,14 @@ def test_a_damaged_file_is_found_and_kills_nothing(damage, words, faces, tmp_pat
     with open(str(path), "r+b") as f:
         damage(f, path.stat().st_size)
     with pytest.raises(errors.Fail, match="train_lmdb.*(%s)" % words) as caught:
-        command("check", "ferplus", "--out", tmp_path, "--no-caffe")
+        command("check", "ferplus", "--out", tmp_path)
     assert "\n" not in str(caught.value) and "run `make data SRC=ferplus`" in str(caught.value)
 
 
 def test_an_lmdb_that_kills_its_reader_is_one_line(faces, monkeypatch):
     monkeypatch.setattr(check, "_datum", lambda *_: os._exit(1))  # in the process that forks off
     with pytest.raises(errors.Fail, match="train_lmdb is damaged: reading it crashes LMDB"):
-        command("check", "ferplus", "--out", os.path.dirname(faces), "--no-caffe")
+        command("check", "ferplus", "--out", os.path.dirname(faces))
 
 
 @pytest.mark.parametrize("name, change, words", [
@@ -292,7 +296,7 @@ def test_an_lmdb_that_kills_its_reader_is_one_line(faces, monkeypatch):
     ("train.csv", lambda text: text[:5000] + "\0" + text[5000:], "train.csv is damaged|table_sha256"),
     ("train.csv", lambda text: "nothing", "train.csv is damaged"), ("train.csv", lambda text: text[:2000], "record"),
     ("manifest.json", lambda text: "{}", "manifest.json is damaged"),
-    ("train_lmdb", None, "damaged or not there"),
+    ("train_lmdb", None, "not there"),
 ])
 def test_other_damage_is_found(name, change, words, faces, tmp_path):
     folder = tmp_path / "ferplus"
@@ -304,7 +308,7 @@ def test_other_damage_is_found(name, change, words, faces, tmp_path):
     else:
         (folder / name).unlink()
     with pytest.raises(errors.Fail, match=words):
-        command("check", "ferplus", "--out", tmp_path, "--no-caffe")
+        command("check", "ferplus", "--out", tmp_path)
 
 
 def test_contact_sheets_show_the_stored_images_in_their_colours(downloads, tmp_path):

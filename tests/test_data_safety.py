@@ -230,7 +230,7 @@ def test_strange_names_are_stored_as_text_of_one_line(tmp_path):
     folder = forms.build("cinic10", tmp_path / "data", "--from", tmp_path / "c")
     lines = (tmp_path / "data" / "cinic10" / "train.csv").read_text().splitlines()
     assert len(lines) == 3 and any("train/cat/??1.png" in line for line in lines)
-    check = forms.data_prep.parser().parse_args(["check", "cinic10", "--out", os.path.dirname(folder), "--no-caffe"])
+    check = forms.data_prep.parser().parse_args(["check", "cinic10", "--out", os.path.dirname(folder)])
     check.run(check)
 
 

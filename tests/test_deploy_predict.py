@@ -19,6 +19,7 @@ pytest.importorskip("onnx", reason="needs env/export.txt: make test-deploy")
 import cv2
 import evaluation_data
 
+from common import files
 from common import errors
 from data_prep import images
 from deploy import check, export
@@ -215,7 +216,7 @@ def test_a_video_that_is_cut_short_says_so_after_what_it_has(model, clip, tmp_pa
 def test_video_takes_constant_memory(tmp_path):
     noise = np.random.RandomState(0).randint(0, 256, (60, 80, 3)).astype(np.uint8)
     path = write_video(tmp_path / "long.avi", [cv2.resize(np.roll(noise, i, axis=1), (640, 480)) for i in range(400)])  # 370 MB decoded
-    script = ("import resource, sys; sys.path.insert(0, %r)\nfrom deploy import sources\n"
+    script = ("import resource, sys; sys.path.insert(0, %r)\nfrom fer_lite import sources\n"
               "stream = sources.frames(%r)\nfor _ in range(20): next(stream)\n"
               "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nprint(sum(1 for _ in stream))\n"
               "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)" % (ROOT, path))
@@ -285,7 +286,7 @@ def test_bad_arguments_are_one_line(model, photograph, tmp_path, run):
 
 def test_three_lines_of_python_from_anywhere_with_light_dependencies(model, photograph, tmp_path):
     photo = save(tmp_path / "photo.png", photograph)
-    script = ("import sys; sys.path.append(%r)\nfrom deploy import predict\n"
+    script = ("import sys; sys.path.append(%r)\nfrom fer_lite import predict\n"
               "p = predict.Predictor(%r)\nprint(p(%r)[0]['label'])\n"
               "heavy = {'google.protobuf', 'onnx', 'lmdb', 'caffe', 'torch', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
               "assert not heavy, heavy" % (ROOT, model, photo))
@@ -295,6 +296,6 @@ def test_three_lines_of_python_from_anywhere_with_light_dependencies(model, phot
 
 
 def test_yunet_is_the_file_that_its_licence_is_for():
-    assert predict.files.sha256(faces.YUNET) == "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+    assert files.sha256(faces.YUNET) == "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
     with open(os.path.join(os.path.dirname(faces.YUNET), "LICENSE")) as f:
         assert f.read().startswith("MIT License")

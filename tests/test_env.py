@@ -160,7 +160,7 @@ def test_the_rootfs_has_each_package_of_the_list(rootfs):
 
 
 def test_the_blas_is_openblas(rootfs):
-    code = "from env import doctor; doctor.imported(); print(doctor.blas())"
+    code = "from engines import doctor; doctor.imported(); print(doctor.blas())"
     result = call([RUN, "python3", "-c", code], dict(rootfs, OPENBLAS_NUM_THREADS="1"))
     assert re.match(r"OpenBLAS 0\.3\.\d+ for \w+, threads: 1, ", result.stdout), result
 
@@ -227,7 +227,9 @@ class Machine:
         shutil.copytree(os.path.join(REPO, "env"), str(checkout / "env"), ignore=shutil.ignore_patterns("__pycache__"))
         for file in ("Dockerfile", "environment.yml"):
             shutil.copy(os.path.join(REPO, file), str(checkout))
-        (checkout / "env" / "doctor.py").write_text("import os, sys\nsys.exit(int(os.environ.get('FAKE_WRONG', 0)))\n")
+        (checkout / "engines").mkdir()
+        (checkout / "engines" / "__init__.py").write_text("")
+        (checkout / "engines" / "doctor.py").write_text("import os, sys\nsys.exit(int(os.environ.get('FAKE_WRONG', 0)))\n")
         return checkout
 
     def fake(self, folder, name):

@@ -80,6 +80,7 @@ def test_folded_net_scores_as_the_deploy_net(form):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_image_once_and_the_files(ferplus, tmp_path, workers):
     pytest.importorskip("caffe")
+    from engines.caffe import network
     from evaluation import test as command
 
     folder, images, labels, mean = ferplus
@@ -88,8 +89,8 @@ def test_every_image_once_and_the_files(ferplus, tmp_path, workers):
     stored = scores.read(str(tmp_path / "run" / "scores_valid.npz"), "valid")
     np.testing.assert_array_equal(stored.labels, labels)
     assert list(stored.keys) == ["%08d" % i for i in range(23)] and stored.names[3] == "fer0000003.png"
-    network = command.networks.Network(text.read(deploy, m.NetParameter), binary.read(caffemodel, m.NetParameter), False)
-    ten = network.probabilities(crops.ten_crops(images[5:6], mean, 32)[0])
+    tested = network.Network(text.read(deploy, m.NetParameter), binary.read(caffemodel, m.NetParameter), False)
+    ten = tested.probabilities(crops.ten_crops(images[5:6], mean, 32)[0])
     np.testing.assert_allclose(stored.probabilities[5], ten.mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(stored.one_crop[5], ten[crops.CENTRE], atol=1e-4)
     assert summary["n"] == 23 and np.sum(summary["confusion"]) == 23
@@ -111,10 +112,10 @@ def test_weights_of_another_network_are_refused(tmp_path, depth, dataset, classe
 
 def test_what_a_user_can_have_wrong_is_said_in_one_line(ferplus, tmp_path):
     folder = str(ferplus[0])
-    with pytest.raises(errors.Fail, match="no LMDB .*test_lmdb: run `make data SRC=ferplus`"):
+    with pytest.raises(errors.Fail, match="test_lmdb is not there: run `make data SRC=ferplus`"):
         data.open_part(folder, "test", SHAPE)
-    evaluation_data.write_part(str(tmp_path / "big"), "valid", 2, side=48)
-    with pytest.raises(errors.Fail, match="3x48x48.*make data SRC=big"):
+    evaluation_data.write_part(str(tmp_path / "big"), "valid", 2, side=24)
+    with pytest.raises(errors.Fail, match="3x24x24.*make data SRC=big"):
         data.open_part(str(tmp_path / "big"), "valid", SHAPE)
     evaluation_data.write_part(str(tmp_path / "other"), "valid", 2, side=40)
     (tmp_path / "other" / "mean.binaryproto").write_bytes((ferplus[0] / "mean.binaryproto").read_bytes())

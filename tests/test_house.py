@@ -55,8 +55,11 @@ def test_fer_lite_stands_alone():
 
 def test_the_ground_plan():
     """What `ls` shows is the plan's: a new wing is a decision, made in docs/architecture.md and here."""
+    import shutil
     import subprocess
 
+    if not shutil.which("git") or not os.path.exists(os.path.join(ROOT, ".git")):
+        pytest.skip("this is no git checkout, or git is missing")
     tracked = subprocess.check_output(["git", "-c", "safe.directory=*", "-C", ROOT, "ls-files"], universal_newlines=True).splitlines()
     folders = {name.split("/")[0] for name in tracked if "/" in name}
     assert folders <= set(FLOOR) | {"prototxt", "solvers", "models", "env", "docs", "runs", ".ci", ".github"}

@@ -15,7 +15,7 @@ def opened(path):
     try:
         environment = lmdb.open(path, readonly=True, lock=False)
     except lmdb.Error as mistake:
-        raise errors.Fail("%s cannot be read (%s): %s" % (path, mistake, remedy(path))) from None
+        raise errors.Fail("%s is damaged (%s): %s" % (path, str(mistake).replace(path + ": ", ""), remedy(path))) from None
     whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if os.path.getsize(os.path.join(path, "data.mdb")) < whole:
         environment.close()
