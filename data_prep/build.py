@@ -38,8 +38,8 @@ def add_arguments(parser):
                         help="cifar: mean over what is stored, padding too, or over the images' own pixels (default: %(default)s)")
     parser.add_argument("--jpeg", type=int, default=0, metavar="QUALITY",
                         help="cifar: put every image through JPEG of this quality, 1 to 100, colours halved (default: not)")
-    parser.add_argument("--labels", default=ours.LABEL_RULE, metavar="RULE",
-                        help="ferplus: paper, ferplus, or a file of names and labels (default: %(default)s)")
+    parser.add_argument("--labels", metavar="RULE",
+                        help="ferplus: paper, ferplus, any, or a file of names and labels (default: paper; of ferplus_votes: any)")
     parser.add_argument("--per-class", type=int, default=ours.BALANCED_PER_CLASS, metavar="N",
                         help="ferplus: balance the training part to N images a class; 0: leave it (default: %(default)s)")
     parser.add_argument("--if-missing", action="store_true", help="build nothing where data/SET is there; it must be of these options")
@@ -53,7 +53,8 @@ def run(args):
     if args.given and not os.path.exists(args.given):
         raise errors.Fail("FROM (--from): there is no %s" % args.given)
     if args.set == ferplus.VOTES_SET:
-        args.labels, args.per_class = "any", 0
+        args.per_class = 0
+    args.labels = args.labels or ("any" if args.set == ferplus.VOTES_SET else ours.LABEL_RULE)
     folder = os.path.join(args.out, args.set)
     options = {name: getattr(args, name) for name in OPTIONS.get(args.set, ())}
     if args.if_missing and os.path.exists(folder):

@@ -156,7 +156,7 @@ def _accuracy(about, row):
             100 * (a[names.INT8][key] - a[names.FLOAT][key]) for key in ("ten_crops", "one_crop"))]
     if row and "split" in (tested or a) and (tested or a)["split"] != "test":
         lines += ["", "The paper's figures are of another part: PrivateTest's pixels were not at hand. No image of PublicTest was used for "
-                      "training, and no snapshot was chosen by it; one choice was: batches of 32, not 128, on FER+. One trial, so no standard deviation."]
+                      "training, and no snapshot was chosen by it; the batches of 32 on FER+ were. One trial, so no standard deviation."]
     return "\n".join(lines)
 
 
