@@ -28,7 +28,7 @@ $(TORCH_ENV)/.complete: env/torch.txt
 tensorboard: $(TORCH_ENV)/.complete ## write the logs of every run in RUNS for TensorBoard (with the packages of ENGINE=torch)
 	@$(TORCH) -m evaluation.report.tensorboard $(LOGGED) --runs $(RUNS) --out $(W)results/tensorboard
 
-test: test-torch
+test: $(if $(TESTS),,test-torch)
 # PyTorch's tests run Caffe's side of the comparison by env/run themselves.
 test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real Caffe
 	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_tensorboard.py

@@ -15,12 +15,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SISTER = dict(relu_after_sum=False, conv_bias=True)  # the sister paper's form
 
 
-@pytest.fixture
-def caffe():
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    return pytest.importorskip("caffe")
-
-
 def deploy(depth=20, **form):
     return resnet.deploy_net(depth, "ferplus", 8, **form)
 
@@ -30,12 +24,19 @@ def by_name(net):
 
 
 # Exact counts from the paper's 280K and 474K and the arithmetic of the other shortcuts.
-@pytest.mark.parametrize("depth, shortcut, count", [
+COUNTS = pytest.mark.parametrize("depth, shortcut, count", [
     (20, "2x2", 280024), (32, "2x2", 474456), (20, "identity", 269592), (32, "identity", 464024),
     (20, "1x1", 272344), (32, "1x1", 466776)])
-def test_trainable_parameters_and_caffe_counts_the_same(caffe, tmp_path, depth, shortcut, count):
+
+
+@COUNTS
+def test_trainable_parameters(depth, shortcut, count):
+    assert describe.trainable_parameters(deploy(depth, shortcut=shortcut)) == count
+
+
+@COUNTS
+def test_caffe_counts_the_same(caffe, tmp_path, depth, shortcut, count):
     net = deploy(depth, shortcut=shortcut)
-    assert describe.trainable_parameters(net) == count
     text.write(str(tmp_path / "net.prototxt"), net)
     loaded = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
     learnt = [b for name, blobs in loaded.params.items() if not name.endswith("_bn") for b in blobs]
