@@ -31,7 +31,7 @@ tensorboard: $(TORCH_ENV)/.complete ## write the logs of every run in RUNS for T
 test: $(if $(TESTS),,test-torch)
 # PyTorch's tests run Caffe's side of the comparison by env/run themselves.
 test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real Caffe
-	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_tensorboard.py
+	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_tensorboard.py tests/test_pipeline.py
 
 bench: bench-torch
 bench-torch: $(TORCH_ENV)/.complete | env ## speed of the PyTorch engine beside Caffe, bare PyTorch, a usual script, the machine's limit

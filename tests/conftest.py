@@ -34,6 +34,15 @@ def caffe():
     return importlib.import_module("caffe")
 
 
+@pytest.fixture(scope="session")
+def work(tmp_path_factory):
+    """The folder of a WORK under which every stage can begin: drawn downloads, the sets that data_prep builds from them, nets
+    and solvers of netgen for them. Made once; a test that writes into it copies it."""
+    import drawn_work
+
+    return drawn_work.make(str(tmp_path_factory.mktemp("drawn") / "work"))
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config, items):
     absent = {marker: lacking(module) for marker, module in MARKERS.items() if importlib.util.find_spec(module) is None}
