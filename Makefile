@@ -51,7 +51,7 @@ $(if $(NETGEN),$(if $(W),,$(error NETGEN is for nets and solvers beside the pape
 include $(wildcard make/*.mk)
 
 MAKEFLAGS += --no-print-directory
-.PHONY: help env doctor prototxt describe data order pretrain finetune eval demo test clean
+.PHONY: help env doctor prototxt describe data order pretrain finetune eval demo check docker-check test clean
 .SECONDARY:
 
 help: ## list the targets
@@ -172,7 +172,28 @@ demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing
 	@$(PYTHON) -m demo.picture --finetuned $(DEMO_RUNS)cifar10/trial1/scores_test.npz --scratch $(DEMO_RUNS)none/trial1/scores_test.npz \
 	  --lmdb $(DEMO)/data/ferplus/test_lmdb --out $(DEMO)/demo.png
 
-test: | env ## install what is needed and run all tests
+# ---- checks ----------------------------------------------------------------------------------------------------------
+
+# `make check` is what a change must pass before anything else: any Python from 3.9 on, and a minute.
+CHECK_PYTHON ?= python3
+CHECK_ENV    ?= .venv-check
+CHECKS       := not caffe and not torch and not slow and not network
+
+$(CHECK_ENV)/.complete: env/plain.txt
+	@echo 'making $(CHECK_ENV): NumPy, OpenCV and what else needs neither Caffe nor PyTorch (a minute, once)' >&2
+	@$(CHECK_PYTHON) -m venv $(CHECK_ENV)
+	@echo '*' > $(CHECK_ENV)/.gitignore
+	@$(CHECK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check -r env/plain.txt
+	@touch $@
+
+check: $(CHECK_ENV)/.complete ## lint, and the fast tests that need neither Caffe nor PyTorch (a minute; CHECK_PYTHON)
+	@$(CHECK_ENV)/bin/ruff check
+	@$(CHECK_ENV)/bin/python -m pytest -q -m '$(CHECKS)' $(TESTS)
+
+docker-check: ## build the Dockerfile without a Docker engine and run the doctor in it (as root; eight minutes)
+	@env/docker_check
+
+test: | env ## install what is needed and run all tests; TESTS=tests/test_netgen.py: that part, in the environment of ENGINE
 	@$(PYTHON) -m pytest -q $(TESTS)
 
 clean: ## remove what the demo made (runs, data and downloads stay)

@@ -5,7 +5,7 @@
 INSIDE="LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 HOST_ETC="passwd group hosts localtime resolv.conf"  # files of /etc that stay the host's in a rootfs
 
-rootfs=$CACHE/rootfs-$(digest env/packages env/make_rootfs)
+rootfs=$CACHE/rootfs-$(digest env/packages env/sources env/make_rootfs)
 rootfs_place() { echo "$rootfs"; }
 rootfs_there() { [ -e "$rootfs" ]; }  # it gets its name when it is whole
 rootfs_possible() { rootfs_there || [ "$(uname -s)" = Linux ]; }

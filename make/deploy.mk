@@ -79,6 +79,6 @@ bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in eve
 	@$(if $(filter none,$(RIVALS)),,$(MAKE) $(RIVALS_ENV)/.complete ||) true
 	@$(DEPLOY) -m benchmarks.deploy $(MODEL:%=--model %) --caffe '$(RUN) python3' $(if $(filter none,$(RIVALS)),,--rivals $(RIVALS_ENV)/bin/python) $(BENCH)
 
-test: test-deploy
+test: $(if $(TESTS),,test-deploy)
 test-deploy: $(DEPLOY_ENV)/.complete-export | env ## test export, predict and their kin, beside real Caffe
-	@$(DEPLOY) -m pytest -q tests/test_deploy.py tests/test_deploy_predict.py
+	@$(DEPLOY) -m pytest -q tests/test_deploy.py tests/test_deploy_predict.py tests/test_readme.py

@@ -28,10 +28,10 @@ $(TORCH_ENV)/.complete: env/torch.txt
 tensorboard: $(TORCH_ENV)/.complete ## write the logs of every run in RUNS for TensorBoard (with the packages of ENGINE=torch)
 	@$(TORCH) -m evaluation.report.tensorboard $(LOGGED) --runs $(RUNS) --out $(W)results/tensorboard
 
-test: test-torch
+test: $(if $(TESTS),,test-torch)
 # PyTorch's tests run Caffe's side of the comparison by env/run themselves.
 test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real Caffe
-	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_tensorboard.py
+	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_tensorboard.py tests/test_pipeline.py
 
 bench: bench-torch
 bench-torch: $(TORCH_ENV)/.complete | env ## speed of the PyTorch engine beside Caffe, bare PyTorch, a usual script, the machine's limit

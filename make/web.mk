@@ -22,7 +22,7 @@ $(DEPLOY_ENV)/.complete-web: env/web.txt $(DEPLOY_ENV)/.complete-export
 	@touch $@
 
 # What cannot be had here is named by the tests that are left out for it.
-test: test-web
+test: $(if $(TESTS),,test-web)
 test-web: $(DEPLOY_ENV)/.complete-web ## test the page in headless Chromium (as root, Chromium is installed where apt-get is)
 	@! command -v npm >/dev/null || $(MAKE) deploy/web/node_modules/.complete
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

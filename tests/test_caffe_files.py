@@ -1,5 +1,4 @@
 """caffe_files: our schema against Caffe's own, files there and back, and files that are wrong."""
-import os
 
 import numpy as np
 import pytest
@@ -10,12 +9,6 @@ from common.caffe import messages as m
 from netgen import resnet
 
 FIELD_FACTS = ("number", "type", "label", "has_default_value", "default_value")
-
-
-@pytest.fixture
-def caffe():
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    return pytest.importorskip("caffe")
 
 
 @pytest.mark.parametrize("name", sorted(m.CLASSES))

@@ -210,8 +210,7 @@ def test_a_sound_set_passes(faces, capsys):
     assert capsys.readouterr().out.count("as in the manifest") == 3
 
 
-def test_caffes_data_layer_gives_testings_centre_crops(faces, downloads, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("caffe")
+def test_caffes_data_layer_gives_testings_centre_crops(caffe, faces, downloads, tmp_path, capsys, monkeypatch):
     from engines.caffe import data
 
     forms.build("cifar10", tmp_path, "--from", downloads)
@@ -222,9 +221,8 @@ def test_caffes_data_layer_gives_testings_centre_crops(faces, downloads, tmp_pat
     assert capsys.readouterr().out.count("centre crops") == 5
 
 
+@pytest.mark.caffe
 def test_the_mean_is_compute_image_means_averaged_over_the_plane(faces, tmp_path):
-    if not shutil.which("compute_image_mean"):
-        pytest.skip("no compute_image_mean here")
     out = str(tmp_path / "mean.binaryproto")
     subprocess.run(["compute_image_mean", os.path.join(faces, "train_lmdb"), out], check=True, stderr=subprocess.DEVNULL)
     theirs, ours_ = binary.read_mean(out), binary.read_mean(os.path.join(faces, "mean.binaryproto"))

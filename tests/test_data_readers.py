@@ -1,7 +1,6 @@
 """data_prep's readers: the same images through every form of a set give the same Datums, in the paper's geometry."""
 import hashlib
 import os
-import shutil
 import subprocess
 
 import cv2
@@ -261,9 +260,8 @@ def test_votes_stand_beside_the_labels(tmp_path):
 
 # ---- geometry and pickles -------------------------------------------------------------------------------------------
 
+@pytest.mark.caffe
 def test_the_datums_are_convert_imagesets(cinic, tmp_path):
-    if not shutil.which("convert_imageset"):
-        pytest.skip("no convert_imageset here")
     colour = [(name, data) for name, data in cinic if name.startswith("train/")]
     forms.write_folder(tmp_path / "CINIC-10", cinic)
     (tmp_path / "list").write_text("".join("%s %d\n" % (name, CINIC.index(name.split("/")[1])) for name, _ in colour))

@@ -339,6 +339,7 @@ def gone(group):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0.5, 1.2, 2.0])
 def test_a_killed_build_leaves_no_set_and_no_worker_and_the_next_completes_it(after, large, tmp_path):
     process = start(large, tmp_path)
@@ -442,6 +443,7 @@ def mutated(rng, data):
     return bytes(data)
 
 
+@pytest.mark.slow
 def test_mutated_files_are_built_or_refused_in_one_line(tmp_path, capsys):
     rng = random.Random(int(os.environ.get("FUZZ_SEED", "1")))
     os.makedirs(str(tmp_path / "seed"))

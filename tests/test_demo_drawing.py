@@ -155,6 +155,7 @@ def test_most_labels_are_what_was_drawn():
     assert np.mean([given == drawn for given, drawn in labelled]) > 0.85
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others(drawn, tmp_path):
     draw.write(str(tmp_path))
     names = [ARCHIVE, "fer2013.csv", "FERPlus/fer2013new.csv", "FERPlus/FER2013Test/label.csv"]
@@ -199,7 +200,6 @@ def test_the_contact_sheet_is_a_png(tmp_path):
 def tested(tmp_path_factory):
     """A folder with a test LMDB and the scores of two networks on it."""
     lmdb = pytest.importorskip("lmdb")
-    pytest.importorskip("matplotlib")
     from evaluation import scores
 
     folder, rng = tmp_path_factory.mktemp("tested"), np.random.RandomState(0)
@@ -229,6 +229,7 @@ def test_the_picture_is_made_from_scores_and_lmdb(tested, tmp_path):
     assert cv2.imread(str(tmp_path / "demo.png")).shape[1] > 1500
 
 
+@pytest.mark.slow
 def test_the_picture_refuses_what_does_not_belong_together(tested, tmp_path):
     for wrong in (dict(finetuned=tmp_path / "none.npz"), dict(lmdb=tmp_path), dict(scratch=__file__)):
         done = picture(tested, tmp_path / "demo.png", **wrong)

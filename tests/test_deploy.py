@@ -4,14 +4,12 @@ import os
 import subprocess
 import sys
 
-import numpy as np
-import pytest
-
-onnxruntime = pytest.importorskip("onnxruntime", reason="needs env/deploy.txt: make test-deploy")
-onnx = pytest.importorskip("onnx", reason="needs env/export.txt: make test-deploy")
-
 import cv2
 import evaluation_data
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
 from google.protobuf import text_format
 
 from benchmarks import deploy as bench

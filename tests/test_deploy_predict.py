@@ -10,14 +10,10 @@ import subprocess
 import sys
 import zlib
 
-import numpy as np
-import pytest
-
-pytest.importorskip("onnxruntime", reason="needs env/deploy.txt: make test-deploy")
-pytest.importorskip("onnx", reason="needs env/export.txt: make test-deploy")
-
 import cv2
 import evaluation_data
+import numpy as np
+import pytest
 
 from common import files
 from common import errors

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 
+import caffe
 import pytest
 
 from common import errors
+from engines import doctor, selfcheck
 
-caffe = pytest.importorskip("caffe")
-from engines import doctor, selfcheck  # noqa: E402  the self-check needs NumPy and lmdb, which stand beside Caffe
-
+pytestmark = pytest.mark.caffe
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WRONG = """
 import importlib, os, sys

@@ -169,7 +169,8 @@ def test_the_blas_is_openblas(rootfs):
 
 
 FAKES = {
-    # A root of two files; one line a stage; FAKE_FAIL makes it fail half-way, FAKE_SLEEP slow.
+    # A root of two files; one line a stage; FAKE_FAIL makes it fail half-way (1, or from the mirrors it names, "-" being
+    # Debian's own), FAKE_SLEEP slow.
     "mmdebstrap": """
         [ "$1" != --unshare-helper ] || exit 0
         echo "I: downloading packages with apt..." >&2
@@ -177,7 +178,7 @@ FAKES = {
         head -c 40000 /dev/zero >"$TMPDIR/mmdebstrap.x/usr/zeros"
         tar -C "$TMPDIR/mmdebstrap.x" -b 1 -c ./bin ./usr | head -c -1024  # the end is still to come
         sleep "${FAKE_SLEEP:-0}"
-        [ -z "${FAKE_FAIL:-}" ] || { echo "E: Failed to fetch InRelease: no network" >&2; exit 1; }
+        case " ${FAKE_FAIL:-} " in " 1 " | *" ${!#} "*) echo "E: Failed to fetch InRelease: no network" >&2; exit 1 ;; esac
         echo "I: installing remaining packages inside the chroot..." >&2
         tar -C "$TMPDIR/mmdebstrap.x" -c ./etc ./lib""",
     # What follows the options is run here; the shell of the real one begins it.
@@ -409,6 +410,30 @@ def test_debian_mirror_is_passed_on(tmp_path):
     assert machine.calls("mmdebstrap")[-2:] == ["-", "http://mirror.example/debian"]
 
 
+def test_where_debian_has_it_no_longer_its_archive_is_asked_and_then_the_dated_snapshot(tmp_path):
+    archive, snapshot = sources()
+    machine = debian(tmp_path)
+    result = machine.run("--make", FAKE_FAIL="- " + archive)
+    assert result.returncode == 0, result.stderr
+    words = machine.calls("mmdebstrap")
+    assert [after for word, after in zip(words, words[1:] + ["end"]) if word == "-"] == ["--variant=apt", archive, snapshot]
+    assert [line.split()[-1] for line in result.stderr.splitlines() if "trying" in line] == [archive, snapshot]
+    assert words.count('--aptopt=Acquire::Check-Valid-Until "false"') == 2  # the date alone: whose word it is stays verified
+    assert not [word for word in words if re.search("trusted|AllowUnauth|AllowInsecure|no-check", word, re.I)]
+    assert len(machine.made()) == 1 and machine.rest() == []
+
+
+def test_debian_mirror_is_the_only_one_asked(tmp_path):
+    machine = debian(tmp_path)
+    assert machine.run("--make", DEBIAN_MIRROR="http://mirror.example/debian", FAKE_FAIL="1").returncode == 1
+    assert machine.calls("mmdebstrap").count("bullseye") == 1
+
+
+def sources():
+    with open(os.path.join(REPO, "env", "sources")) as f:
+        return [line.strip() for line in f if not line.startswith("#")]
+
+
 def test_root_installs_the_missing_programs(tmp_path):
     machine = Machine(tmp_path, "apt-get")
     as_root = ["bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--dev-bind", "/", "/"]
@@ -495,10 +520,10 @@ def test_docker_as_called_with_a_fake_docker(tmp_path):
     """Only the arguments are checked: a program of ours stands for docker."""
     machine = Machine(tmp_path, "docker")
     assert machine.run("--make", CAFFE_ENV="docker").returncode == 0
-    image = "fer-lite:" + digest(machine.checkout, "Dockerfile", "env/packages")
+    image = "fer-lite:" + digest(machine.checkout, "Dockerfile", "env/packages", "env/sources")
     words = machine.calls("docker")
     assert words[words.index("build"):][:4] == ["build", "-t", image, "-"]
-    assert (tmp_path / "context").read_text().split() == ["Dockerfile", "env/packages"]
+    assert (tmp_path / "context").read_text().split() == ["Dockerfile", "env/packages", "env/sources"]
 
     (tmp_path / "docker.log").unlink()
     machine.run("echo", "two words", CAFFE_ENV="docker", OPENBLAS_NUM_THREADS="2", PYTHONPATH="/nonsense")
@@ -554,10 +579,10 @@ def test_the_dockerfile_installs_the_list_and_nothing_else():
     text = open(os.path.join(REPO, "Dockerfile")).read()
     text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     assert re.findall(r"^FROM (.*)$", text, re.M) == ["debian:bullseye"]
-    (copied,) = re.findall(r"^COPY env/packages (\S+)$", text, re.M)
+    (folder,) = re.findall(r"^COPY env/packages env/sources (\S+/)$", text, re.M)
     install = re.search(r"sed 's/#\.\*//' (\S+) \\\n *\| DEBIAN_FRONTEND=noninteractive xargs apt-get install -y "
                         r"--no-install-recommends \\\n", text)
-    assert install and install.group(1) == copied
+    assert install and install.group(1) == folder + "packages" and folder + "sources" in text
     assert text.count("apt-get install") == 1
     with open(os.path.join(REPO, "env", "packages")) as f:  # what sed and xargs make of the list
         words = subprocess.run("sed 's/#.*//' | xargs", shell=True, stdin=f, stdout=subprocess.PIPE).stdout
@@ -582,7 +607,9 @@ def test_environment_yml_has_what_the_rootfs_has():
             assert other.get(name[8:], name[8:]) in there
 
 
-def test_no_host_of_a_mirror_is_written_down():
+def test_the_only_hosts_written_down_are_debians_archive_and_its_snapshots():
+    assert [source.split("/")[2] for source in sources()] == ["archive.debian.org", "snapshot.debian.org"]
+    assert re.search(r"/\d{8}T\d{6}Z$", sources()[1])
     for name in ("Dockerfile", "environment.yml", "env/run", "env/rootfs.sh", "env/make_rootfs", "env/packages"):
         with open(os.path.join(REPO, name)) as f:
             assert "://" not in f.read(), name

@@ -35,8 +35,7 @@ def test_ten_crops_of_an_asymmetric_image_are_ten_pictures():
     np.testing.assert_array_equal(ten[1, 6], ten[1, 1, ..., ::-1])
 
 
-def test_centre_crop_equals_caffes_data_layer(ferplus, tmp_path):
-    caffe = pytest.importorskip("caffe")
+def test_centre_crop_equals_caffes_data_layer(caffe, ferplus, tmp_path):
     folder, images, labels, mean = ferplus
     net = resnet.train_net(20, "ferplus", 8, "none", str(folder / "valid_lmdb"), str(folder / "mean.binaryproto"), 1, 23)
     del net.layer[2:], net.layer[0]
@@ -59,8 +58,7 @@ def test_batches_show_every_image_once_in_key_order(ferplus):
 
 
 @pytest.mark.parametrize("form", [{}, {"shortcut": "identity"}, {"relu_after_sum": False, "conv_bias": True}])
-def test_folded_net_scores_as_the_deploy_net(form):
-    pytest.importorskip("caffe")
+def test_folded_net_scores_as_the_deploy_net(caffe, form):
     from engines.caffe.network import Network
 
     net = resnet.deploy_net(20, "ferplus", 8, **form)
@@ -78,8 +76,7 @@ def test_folded_net_scores_as_the_deploy_net(form):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_image_once_and_the_files(ferplus, tmp_path, workers):
-    pytest.importorskip("caffe")
+def test_every_image_once_and_the_files(caffe, ferplus, tmp_path, workers):
     from engines.caffe import network
     from evaluation import test as command
 
@@ -154,8 +151,7 @@ def test_metrics_of_a_small_example():
     assert second == dict(name="b", n=1, precision=0.5, recall=1.0, f1=pytest.approx(2 / 3))
 
 
-def test_the_bench_notices_other_predictions(tmp_path):
-    pytest.importorskip("caffe")
+def test_the_bench_notices_other_predictions(caffe, tmp_path):
     from benchmarks import evaluation as bench
     from engines.caffe import network
 

@@ -15,12 +15,6 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SISTER = dict(relu_after_sum=False, conv_bias=True)  # the sister paper's form
 
 
-@pytest.fixture
-def caffe():
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    return pytest.importorskip("caffe")
-
-
 def deploy(depth=20, **form):
     return resnet.deploy_net(depth, "ferplus", 8, **form)
 
@@ -30,12 +24,19 @@ def by_name(net):
 
 
 # Exact counts from the paper's 280K and 474K and the arithmetic of the other shortcuts.
-@pytest.mark.parametrize("depth, shortcut, count", [
+COUNTS = pytest.mark.parametrize("depth, shortcut, count", [
     (20, "2x2", 280024), (32, "2x2", 474456), (20, "identity", 269592), (32, "identity", 464024),
     (20, "1x1", 272344), (32, "1x1", 466776)])
-def test_trainable_parameters_and_caffe_counts_the_same(caffe, tmp_path, depth, shortcut, count):
+
+
+@COUNTS
+def test_trainable_parameters(depth, shortcut, count):
+    assert describe.trainable_parameters(deploy(depth, shortcut=shortcut)) == count
+
+
+@COUNTS
+def test_caffe_counts_the_same(caffe, tmp_path, depth, shortcut, count):
     net = deploy(depth, shortcut=shortcut)
-    assert describe.trainable_parameters(net) == count
     text.write(str(tmp_path / "net.prototxt"), net)
     loaded = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
     learnt = [b for name, blobs in loaded.params.items() if not name.endswith("_bn") for b in blobs]
@@ -71,6 +72,20 @@ def test_other_depths_are_refused_with_the_list(depth):
 def test_other_shortcuts_are_refused_with_the_list():
     with pytest.raises(errors.Fail, match="2x2, 1x1, identity"):
         deploy(shortcut="3x3")
+
+
+def test_one_whole_net_against_its_transcription():
+    """tests/resnet20_ferplus.txt: every layer in its order, with what it reads, makes, and its width, kernel, stride and padding."""
+    with open(os.path.join(ROOT, "tests", "resnet20_ferplus.txt")) as f:
+        expected = [line.split() for line in f if not line.startswith("#")]
+    net = text.read(os.path.join(ROOT, "prototxt", "resnet20_ferplus_deploy.prototxt"), m.NetParameter)
+    found = []
+    for layer in net.layer[1:]:
+        p = layer.convolution_param
+        width = p.num_output or layer.inner_product_param.num_output or "-"
+        shape = (p.kernel_size[0], p.stride[0], p.pad[0] if p.pad else 0) if layer.type == "Convolution" else "---"
+        found.append([layer.name, layer.type, ",".join(layer.bottom), ",".join(layer.top), *map(str, (width, *shape))])
+    assert found == expected
 
 
 def test_layers_of_table_1():
@@ -142,12 +157,14 @@ def test_the_final_layer_carries_its_data_set():
         assert [(l.name, l.inner_product_param.num_output) for l in final] == [("fc_" + dataset, size["classes"])]
 
 
-def test_the_fine_tuning_solver_is_the_papers():
-    s = text.read(os.path.join(ROOT, "solvers", "resnet20_ferplus_finetune.prototxt"), m.SolverParameter)
-    epoch = 160000 // ours.FERPLUS_BATCH
+@pytest.mark.parametrize("depth", facts.DEPTHS)
+@pytest.mark.parametrize("name", ["finetune", "scratch"])
+def test_the_fine_tuning_solver_is_the_papers(depth, name):
+    """8 epochs of 160,000 images in batches of 32, the rate times 0.1 at epochs 4 and 6; the numbers themselves, not ours.py's."""
+    s = text.read(os.path.join(ROOT, "solvers", "resnet%d_ferplus_%s.prototxt" % (depth, name)), m.SolverParameter)
     assert s.type == "Nesterov" and s.lr_policy == "multistep"
-    assert (round(s.base_lr, 8), round(s.gamma, 8), list(s.stepvalue)) == (0.01, 0.1, [4 * epoch, 6 * epoch])
-    assert s.max_iter == 8 * epoch
+    assert (round(s.base_lr, 7), round(s.gamma, 7), round(s.momentum, 7)) == (0.01, 0.1, 0.9)
+    assert (s.max_iter, list(s.stepvalue)) == (40000, [20000, 30000])
     assert s.test_iter[0] * 144 == 3312
 
 

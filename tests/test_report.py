@@ -10,12 +10,9 @@ import pytest
 import synthetic_scores
 
 from evaluation import metrics, scores
-from evaluation.report import draw, figures, results, rows, tables
+from evaluation.report import draw, figures, page, results, rows, tables
 from evaluation.report.table import to_csv, to_text
 from paper import facts
-
-pytest.importorskip("jinja2")
-from evaluation.report import page  # noqa: E402
 
 
 @pytest.fixture(scope="module")

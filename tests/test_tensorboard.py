@@ -3,11 +3,12 @@ import os
 import struct
 
 import pytest
+from tensorboardX.proto import event_pb2
 
-event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
-from evaluation.report import tensorboard  # noqa: E402
-from training import loop, record  # noqa: E402
+from evaluation.report import tensorboard
+from training import loop, record
 
+pytestmark = pytest.mark.torch  # its packages bring tensorboardX
 ROW = dict(epoch=0.5, rate=0.1, loss=2.25, validation_accuracy=None, validation_loss=None, images_per_second=100.0, seconds=1.5)
 
 

@@ -5,9 +5,10 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # tiny nets
+pytestmark = pytest.mark.torch
 
 import evaluation_data
 import training_data

@@ -13,9 +13,10 @@ import subprocess
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # tiny nets
+pytestmark = pytest.mark.torch
 
 import caffe_side
 import torch.nn.functional as F

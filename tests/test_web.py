@@ -10,27 +10,21 @@ import subprocess
 import sys
 import threading
 
+import cv2
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
+from playwright import sync_api
 
 from common import errors
-from deploy.web import build, serve
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (env/web.txt)")
-cv2 = pytest.importorskip("cv2")
-onnx = pytest.importorskip("onnx", reason="onnx is not installed (env/export.txt)")
-onnxruntime = pytest.importorskip("onnxruntime")
-
-from common.drawn import faces  # noqa: E402
-from deploy import onnx_net, quantize  # noqa: E402
-from deploy.web import example  # noqa: E402
-from fer_lite import (
-    crops,  # noqa: E402
-    names,  # noqa: E402
-)
-from fer_lite import faces as deploy_faces  # noqa: E402
-from netgen import fold, resnet, weights  # noqa: E402
-from paper import facts  # noqa: E402
+from common.drawn import faces
+from deploy import onnx_net, quantize
+from deploy.web import build, example, serve
+from fer_lite import crops, names
+from fer_lite import faces as deploy_faces
+from netgen import fold, resnet, weights
+from paper import facts
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -1,4 +1,4 @@
-"""The Caffe engine: a solver driven through pycaffe. 
+"""The Caffe engine: a solver driven through pycaffe.
 Losses and weights equal those of the stock `caffe train` on the same solver. Validation is ours, because a solver that
 tests by itself keeps the results to itself; it draws no random number (only the TRAIN phase crops at random).
 """

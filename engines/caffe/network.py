@@ -1,4 +1,4 @@
-"""A deploy net in real Caffe, on every core. 
+"""A deploy net in real Caffe, on every core.
 
 Caffe's convolutions of these small networks gain nothing from a BLAS with many threads. Testing therefore runs one
 process a core, each with one BLAS thread and a net of its own, and deals the images out to them in batches.
