@@ -51,7 +51,7 @@ $(if $(NETGEN),$(if $(W),,$(error NETGEN is for nets and solvers beside the pape
 include $(wildcard make/*.mk)
 
 MAKEFLAGS += --no-print-directory
-.PHONY: help env doctor prototxt describe data order pretrain finetune eval demo test clean
+.PHONY: help env doctor prototxt describe data order pretrain transplant finetune eval demo test clean
 .SECONDARY:
 
 help: ## list the targets
@@ -104,7 +104,8 @@ $(W)data/ferplus/train_lmdb_trial%/data.mdb: $(W)data/ferplus/manifest.json | en
 
 # Folders of runs: (depth, source), (depth, source, trial).
 pretrained = $(RUNS)/resnet$(1)_$(2)$(PRETRAIN_EPOCHS:%=-%ep)
-finetuned  = $(RUNS)/resnet$(1)_ferplus_from_$(2)$(if $(filter-out none,$(2)),$(PRETRAIN_EPOCHS:%=-%ep))$(FINETUNE_EPOCHS:%=_%ep)/trial$(3)
+row_folder = $(RUNS)/resnet$(1)_ferplus_from_$(2)$(if $(filter-out none,$(2)),$(PRETRAIN_EPOCHS:%=-%ep))$(FINETUNE_EPOCHS:%=_%ep)
+finetuned  = $(call row_folder,$(1),$(2))/trial$(3)
 # PRECISION is of training: tests are fp32 always, so that a network's accuracy is the same in every engine.
 engine = --engine $(ENGINE)$(addprefix -,$(filter-out fp32,$(PRECISION)))
 # (solver, out, options): one run, and its curves.
@@ -115,6 +116,8 @@ define train
 endef
 
 pretrain: $(call pretrained,$(DEPTH),$(SRC))/final.caffemodel ## train ResNet-DEPTH on the source SRC
+transplant: $(call row_folder,$(DEPTH),$(SRC))/init.caffemodel ## all of it but its final layer, as init.caffemodel, and the table of what was copied
+	@cat $(<:.caffemodel=.txt)
 finetune: $(call finetuned,$(DEPTH),$(SRC),$(TRIAL))/final.caffemodel ## fine-tune it on FER+ (SRC=none: train from scratch)
 
 # (depth, source): a pretrained network; all trials of a row share it.
@@ -125,13 +128,20 @@ $(call pretrained,$(1),$(2))/final.caffemodel: $(W)solvers/resnet$(1)_$(2).proto
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call pretraining_rule,$(d),$(s)))))
 
+# (depth, source): all of the pretrained network but its final layer, with which every trial of the row begins.
+define transplanting_rule
+$(call row_folder,$(1),$(2))/init.caffemodel: $(call pretrained,$(1),$(2))/final.caffemodel $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt | env
+	@$$(PYTHON) -m training.transplant --weights $$< --net $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt --out $$@
+endef
+$(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call transplanting_rule,$(d),$(s)))))
+
 # (depth, source, trial): a row of Table II; source none is training from scratch.
 define finetuning_rule
 $(call finetuned,$(1),$(2),$(3))/final.caffemodel: \
 		$(W)solvers/resnet$(1)_ferplus_$(if $(filter none,$(2)),scratch,finetune).prototxt $(W)prototxt/resnet$(1)_ferplus_train.prototxt \
 		$(W)data/ferplus/manifest.json $(if $(filter-out 1,$(3)),$(W)data/ferplus/train_lmdb_trial$(3)/data.mdb) \
-		$(if $(filter-out none,$(2)),$(call pretrained,$(1),$(2))/final.caffemodel) | env
-	$$(call train,$$<,$$(@D),--trial $(3) $(if $(filter-out none,$(2)),--weights $(call pretrained,$(1),$(2))/final.caffemodel) $(FINETUNE_EPOCHS:%=--epochs %))
+		$(if $(filter-out none,$(2)),$(call row_folder,$(1),$(2))/init.caffemodel) | env
+	$$(call train,$$<,$$(@D),--trial $(3) $(if $(filter-out none,$(2)),--weights $(call row_folder,$(1),$(2))/init.caffemodel) $(FINETUNE_EPOCHS:%=--epochs %))
 
 $(call finetuned,$(1),$(2),$(3))/metrics_%.json: $(call finetuned,$(1),$(2),$(3))/final.caffemodel \
 		$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt $(W)data/ferplus/manifest.json | env
@@ -141,6 +151,7 @@ $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(foreach t,$(ALL_TRIALS),$(ev
 
 # What is no source says so.
 $(foreach d,$(DEPTHS),$(foreach s,none ferplus,$(call pretrained,$(d),$(s))/final.caffemodel)) \
+$(foreach d,$(DEPTHS),$(foreach s,none ferplus ferplus_votes,$(call row_folder,$(d),$(s))/init.caffemodel)) \
 $(foreach d,$(DEPTHS),$(foreach t,$(ALL_TRIALS),$(call finetuned,$(d),ferplus,$(t))/final.caffemodel $(call finetuned,$(d),ferplus,$(t))/metrics_$(SPLIT).json)):
 	@echo 'error: SRC=$(SRC) is no source to pretrain on: SRC=$(firstword $(SOURCES)) or another of $(SOURCES)' >&2; exit 1
 

@@ -16,6 +16,7 @@ from deploy import check, export
 from evaluation.report import show
 from fer_lite import names
 from paper import facts
+from training import transplant
 
 README = "README.md"
 BEGIN, END = "<!-- networks: written by `make model` -->", "<!-- end of networks -->"
@@ -76,14 +77,25 @@ def chain(path):
     """The runs that made a caffemodel, the last first: [(folder, run.json)]; a fine-tuning is followed by its pretraining."""
     folder = os.path.dirname(path)
     found = [(folder, export.run_record(path))]
-    wanted = found[0][1].get("inputs", {}).get("weights")
     commands = [session.get("command", []) for session in found[0][1].get("sessions", [])]
     for command in commands:
-        weights = command[command.index("--weights") + 1] if "--weights" in command[:-1] else None
-        for place in (weights, os.path.join(folder, "..", "..", os.path.basename(os.path.dirname(weights or "")), "final.caffemodel")):
-            if wanted and place and os.path.isfile(place) and files.sha256(place) == wanted:
+        if "--weights" not in command[:-1]:
+            continue
+        wanted, weights = _source(found[0][1], folder, command[command.index("--weights") + 1])
+        for place in (weights, os.path.join(folder, "..", "..", os.path.basename(os.path.dirname(weights)), "final.caffemodel")):
+            if os.path.isfile(place) and files.sha256(place) == wanted:
                 return found + [(os.path.dirname(os.path.normpath(place)), export.run_record(place))]
     return found
+
+
+def _source(run, folder, weights):
+    """(hash, path) of the pretrained caffemodel of a fine-tuning in `folder` that was given the path `weights`, as it was then."""
+    for place in (weights, os.path.join(folder, "..", os.path.basename(weights))):
+        if os.path.isfile(place):
+            source = transplant.origin(place)
+            if source.path != place:
+                return source.sha256, source.path
+    return run.get("inputs", {}).get("weights"), weights  # version 1 of a run's description has the file's hash
 
 
 def made_how(path):
@@ -103,7 +115,8 @@ def made_how(path):
             "versions": last.get("versions"),
             "iterations": run.get("iteration"), "epochs": log[-1]["epoch"] if log else None, "seconds": run.get("seconds"),
             "solver": inputs.get("solver"),
-            "train": {key: inputs.get("train", {}).get(key) for key in ("lmdb", "images", "sha256")}})
+            "train": dict({key: inputs.get("train", {}).get(key) for key in ("images", "sha256")},
+                          lmdb=last.get("lmdbs", {}).get("train") or inputs.get("train", {}).get("lmdb"))})
     return runs
 
 

@@ -29,7 +29,7 @@ def from_scratch(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPO
     return finetuning(net, prefix, train, test, test_batch, epochs, batch, rate, decay)
 
 
-def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_epochs, kind, decay):
+def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_epochs, kind, decay=ours.WEIGHT_DECAY):
     """A SolverParameter: rate x `drop` at each of `drop_epochs`; a validation each epoch; the whole test part each time.
 
     `net`: path of the train prototxt; `prefix`: of snapshots; both as Caffe sees them from its working directory.

@@ -118,7 +118,7 @@ def test_epochs_stretch_the_whole_schedule():
     job.stretch(solver, net, data.TRAIN, 1)
     assert solver.max_iter == schedule.iterations(1, data.TRAIN, data.BATCH) == 12
     assert list(solver.stepvalue) == [5, 8] and solver.snapshot == 4
-    assert [job.rate(solver, i) for i in (0, 4, 5, 8)] == pytest.approx([0.05, 0.05, 0.005, 0.0005])
+    assert [schedule.rate(solver, i) for i in (0, 4, 5, 8)] == pytest.approx([0.05, 0.05, 0.005, 0.0005])
 
 
 def test_order_of_a_trial():

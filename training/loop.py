@@ -217,7 +217,7 @@ class Run:
                           % (self.work.out, problem, n, schedule.rate(self.solver, max(0, n - 1)), self.last_good()))
 
     def _warn_at_chance(self, accuracy):
-        labels = self.work.parts["test"].labels
+        labels = self.work.parts["valid"].labels
         chance = max(labels.values()) / sum(labels.values())
         n = self.engine.iter
         if not self.warned and accuracy <= CHANCE * chance and (n >= CHANCE_AFTER * self.epoch or n == self.end):

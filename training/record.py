@@ -80,10 +80,11 @@ def _set_aside(out):
     return aside
 
 
-def begin(out, described, sources, versions, start, say):
+def begin(out, described, sources, parts, versions, start, say):
     """The record of a run that begins or continues at iteration `start`, written to run.json.
 
     `sources`: paths of the files that it was resolved from, recorded with their hashes; those that are not there are left out.
+    `parts`: name -> inputs.Part; where they lie is of the session, not of what the run is.
     """
     record = runs.read(out) if start else {}
     before = record.get("sessions", [{}])[-1].get("versions", versions)
@@ -93,6 +94,7 @@ def begin(out, described, sources, versions, start, say):
             "uninterrupted run" % (out, " and ".join(other), "; ".join("%s, now %s" % (before.get(k), versions[k]) for k in other)))
     session = {"command": sys.argv, "began": _now(), "from_iteration": start, "versions": versions, "pid": os.getpid(),
                "host": platform.node(), "machine": _machine(), "cores": os.cpu_count(), "git_commit": git_commit(),
+               "lmdbs": {name: part.path for name, part in parts.items()},
                "files": {path: files.sha256(path) for path in sources if os.path.exists(path)}}
     record.pop("problem", None)
     record.update(inputs=described, sessions=record.get("sessions", []) + [session], state="running")

@@ -2,7 +2,7 @@
 
     python3 -m training.run --solver solvers/resnet20_cifar10.prototxt --out runs/resnet20_cifar10
     python3 -m training.run --solver solvers/resnet20_ferplus_finetune.prototxt --trial 1 \\
-        --weights runs/resnet20_cifar10/final.caffemodel --out runs/resnet20_ferplus_from_cifar10/trial1
+        --weights runs/resnet20_ferplus_from_cifar10/init.caffemodel --out runs/resnet20_ferplus_from_cifar10/trial1
 
 Writes solver.prototxt (the stock `caffe train --solver` runs it), log.csv, run.json, snapshots and, last,
 final.caffemodel. Pretraining, fine-tuning and training from scratch differ by the solver and --weights only (III-B).
@@ -36,16 +36,18 @@ def main():
     parts = inputs.check_data(net)
     if args.epochs:
         job.stretch(solver, net, parts["train"].images, args.epochs)
-    described = inputs.describe(solver, net, parts, args.weights, args.engine)
-    if args.recipe:
-        described["recipe"] = recipe.described(recipe.RECIPES[args.recipe])
-    work = job.Job(out, solver, net, parts, inputs.identity(described))
+    made_from = solver, net, parts, args.weights, args.engine, recipe.described(recipe.RECIPES[args.recipe]) if args.recipe else None
     with record.claimed(out), tempfile.TemporaryDirectory(prefix="fer-lite-", dir=_memory()) as scratch:
+        # A run that was begun under an earlier description keeps it to its end: its snapshots are known by it.
+        described = inputs.describe_as(kept_runs.read(out).get("inputs"), *made_from)
         standing, state = record.standing(out, described, say)
+        if standing == "new":
+            described = inputs.describe(*made_from)
         if standing == "finished":
             os.utime(os.path.join(out, kept_runs.FINAL))  # make goes by times, and found something newer
             say("%s is finished, and nothing that it was made from has changed" % out)
             return 0
+        work = job.Job(out, solver, net, parts, inputs.identity(described))
         return _train(work, described, args, scratch, state or {})
 
 
@@ -53,7 +55,7 @@ def _train(work, described, args, scratch, state):
     out, stop = work.out, loop.Stop(args.stop_after)
     with _nothing_left_of_a_refused(work):
         engine = _engine(work, args, scratch, state)
-    kept = record.begin(out, described, _sources(work, args), engine.versions(), engine.iter, say)
+    kept = record.begin(out, described, _sources(work, args), work.parts, engine.versions(), engine.iter, say)
     run = loop.Run(engine, work, scratch, state, args.snapshot_minutes, stop)
     outcome = "failed"
     try:
@@ -68,7 +70,7 @@ def _train(work, described, args, scratch, state):
             record.end(out, kept, outcome, engine.iter, run.seconds())
     if reason is None:
         say("%s is finished: validation %.2f%% (n = %d), %s" % (
-            out, 100 * run.accuracy, work.parts["test"].images, os.path.join(out, kept_runs.FINAL)))
+            out, 100 * run.accuracy, work.parts["valid"].images, os.path.join(out, kept_runs.FINAL)))
         return 0
     say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
         out, reason, engine.iter, work.solver.max_iter, run.last_good()))
@@ -163,7 +165,7 @@ def _arguments():
     parser = argparse.ArgumentParser(prog="python3 -m training.run", description=__doc__.splitlines()[0])
     parser.add_argument("--solver", required=True, help="a solver of solvers/")
     parser.add_argument("--out", required=True, help="the run's folder")
-    parser.add_argument("--weights", help="caffemodel of a pretrained network: everything but its final layer is copied")
+    parser.add_argument("--weights", help="init.caffemodel of training.transplant, or a pretrained network: all but its final layer is copied")
     parser.add_argument("--trial", type=trial, default=ours.PRETRAIN_TRIAL, help="seed of initialisation, crops and order")
     parser.add_argument("--epochs", type=positive, help="another length; rate steps keep their share of the run")
     parser.add_argument("--gpu", type=int, help="GPU number, with a Caffe that was built for it")
