@@ -70,16 +70,18 @@ bubble() {  # run CMD under bubblewrap
 # send them to CMD, which tells its process id through a pipe before it starts. In the foreground of a terminal
 # Ctrl-C reaches CMD by itself; elsewhere CMD gets a session of its own, and a signal goes to all of that.
 relay() {
-  local pgrp tpgid job status pipe child="" group="" waiting=yes
+  local pgrp tpgid job status pipe child="" group="" waiting=yes signals=INT,QUIT,TERM
   read -r _ _ _ _ pgrp _ _ tpgid _ <"/proc/$$/stat"
   exec {pipe}<> <(:)
   trap 'pass_on TERM' TERM
+  # Under nohup SIGHUP stays ignored, here and by CMD.
+  [ -n "$(trap -p HUP)" ] || { signals+=,HUP; trap 'pass_on HUP' HUP; }
   if [ "$pgrp" = "$tpgid" ]; then trap '' INT QUIT
   else options+=(--new-session); group=-; trap 'pass_on INT' INT; trap 'pass_on QUIT' QUIT; fi
   (
-    trap '' INT QUIT TERM
+    trap '' INT QUIT TERM HUP
     exec bwrap "${options[@]}" /bin/bash -c "echo \$\$ >&$pipe
-      exec $pipe>&- /usr/bin/env --default-signal=INT,QUIT,TERM $INSIDE \"\$@\"" bash "$@"
+      exec $pipe>&- /usr/bin/env --default-signal=$signals $INSIDE \"\$@\"" bash "$@"
   ) <&0 &
   job=$!
   while [ -n "$waiting" ]; do waiting=; wait "$job"; status=$?; done

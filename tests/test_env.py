@@ -98,14 +98,14 @@ def caught(number, frame):
     print("caught", number, flush=True)
     time.sleep(0.3)  # as long as a snapshot takes
     sys.exit(40 + number)
-for number in (signal.SIGINT, signal.SIGTERM):
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, caught)
 print("up", flush=True)
 time.sleep(20)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("kill", [os.kill, os.killpg])
 def test_a_signal_reaches_the_command_once(rootfs, number, kill):
     run = subprocess.Popen([RUN, "python3", "-c", CATCHER], env=rootfs, stdout=subprocess.PIPE,
@@ -114,6 +114,12 @@ def test_a_signal_reaches_the_command_once(rootfs, number, kill):
     kill(run.pid, number)
     assert run.communicate(timeout=20)[0] == "caught %d\n" % number
     assert run.returncode == 40 + number
+
+
+def test_under_nohup_the_command_is_too(rootfs):
+    shown = "import signal; print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"
+    for before, expected in (([], "False\n"), (["nohup"], "True\n")):
+        assert call(before + [RUN, "python3", "-c", shown], rootfs).stdout == expected
 
 
 def test_ctrl_c_in_a_terminal_reaches_the_command_once(rootfs):

@@ -17,8 +17,9 @@ import training_data as data
 from common import files, runs
 from common.caffe import binary, text
 from common.caffe import messages as m
+from netgen import resnet
 from netgen import solver as schedule
-from training import inputs, job, loop, order, record, run, snapshots
+from training import inputs, job, loop, order, record, run, snapshots, transplant
 
 KILLS = int(os.environ.get("KILLS", 3))  # how often the tests of interruptions interrupt; more by hand
 
@@ -70,12 +71,15 @@ def test_losses_and_bytes_are_those_of_the_stock_tool(monkeypatch, trial):
     assert train(monkeypatch, "--solver", "source.prototxt", "--out", "pre") == 0
     solver = data.write_all(display=1)
     order.reorder("data/tiny/train_lmdb", 2)
-    assert train(monkeypatch, "--solver", solver, "--out", "run", "--weights", "pre/final.caffemodel", "--trial", trial) == 0
+    transplant.write("pre/final.caffemodel", resnet.deploy_net(8, "tiny", 4), "init.caffemodel")
+    assert train(monkeypatch, "--solver", solver, "--out", "run", "--weights", "init.caffemodel", "--trial", trial) == 0
     resolved = text.read("run/solver.prototxt", m.SolverParameter)
     resolved.snapshot_prefix = "stock"
     resolved.average_loss = 1
+    assert list(resolved.weights) == ["init.caffemodel"]
+    resolved.ClearField("weights")
     text.write("stock.prototxt", resolved)
-    stock = subprocess.run(["caffe", "train", "--solver=stock.prototxt"], env=data.environment(log="0"),
+    stock = subprocess.run(["caffe", "train", "--solver=stock.prototxt", "--weights=init.caffemodel"], env=data.environment(log="0"),
                            stderr=subprocess.PIPE, universal_newlines=True)
     assert stock.returncode == 0
     losses = re.findall(r"Train net output #0: loss = (\S+)", stock.stderr)[: data.ITERATIONS]

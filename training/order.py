@@ -12,7 +12,7 @@ import random
 
 import lmdb
 
-from common import errors, files
+from common import errors, files, streams
 from common.caffe import lmdbs
 from common.progress import Progress
 from training import job
@@ -40,6 +40,7 @@ def reorder(source, number):
 
 
 @errors.main
+@streams.unfailing()
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m training.order", description=__doc__.splitlines()[0])
     parser.add_argument("--lmdb", required=True, help="the training part as data_prep wrote it")

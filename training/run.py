@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 import engines
-from common import errors, parallel
+from common import errors, parallel, streams
 from common import runs as kept_runs
 from common.caffe import messages as m
 from common.caffe import text
@@ -27,6 +27,7 @@ from training import inputs, job, loop, record, snapshots, transplant
 
 
 @errors.main
+@streams.unfailing()
 def main():
     args = _arguments()
     out = args.out.rstrip("/")

@@ -16,7 +16,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from common import errors, files
+from common import errors, files, streams
 from common.caffe import binary, text
 from common.caffe import messages as m
 from netgen import nets
@@ -153,6 +153,7 @@ def _some(names):
 
 
 @errors.main
+@streams.unfailing()
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m training.transplant", description=__doc__.splitlines()[0])
     parser.add_argument("--weights", required=True, help="caffemodel of a pretrained network")
