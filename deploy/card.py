@@ -284,7 +284,7 @@ def main():
     parser.add_argument("--root", default="models")
     parser.add_argument("--data", default="data/ferplus")
     parser.add_argument("--split", default="valid")
-    parser.add_argument("--caffe", default="env/run python3", help='command that runs Python with Caffe; "" to go without')
+    parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')
     args = parser.parse_args()
     about = make(args.model, args.name, args.root, args.data, args.split, args.caffe)
     print(export.report(about, os.path.join(args.root, args.name)))

@@ -17,7 +17,7 @@ rootfs_build() {
   say "making $rootfs: Debian 11 with Caffe (about a minute, 1 GB; log $log)"
   rm -rf "$CACHE"/rootfs-*.part  # of killed runs
   # Without the lock: what a killed run has started may hang for ever.
-  "$ROOT/env/make_rootfs" "$part" "$log" 9>&- || {
+  bash "$ROOT/env/make_rootfs" "$part" "$log" 9>&- || {
     fail "the rootfs could not be made: $(problem "$log") (network? DEBIAN_MIRROR? log $log)"
     rm -rf "$part"; return 1
   }

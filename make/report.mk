@@ -35,7 +35,7 @@ judge: | env ## intervals, per-class figures, calibration, duplicates, agreement
 
 report: | env ## all results as one HTML page that needs no network
 	@$(PYTHON) -m evaluation.report.page $(REPORT_FROM) --data $(W)data/ferplus --out $(RESULTS)/report_$(SPLIT).html \
-	  --commit "$$(git describe --always --dirty 2>/dev/null)"
+	  --commit "$$(GIT_CEILING_DIRECTORIES="$${PWD%/*}" git describe --always --dirty 2>/dev/null)"
 
 bench: bench-eval
 bench-eval: | env

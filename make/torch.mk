@@ -11,6 +11,7 @@ TORCH        := $(TORCH_ENV)/bin/python
 
 $(call known,DEVICE,$(DEVICE),cpu cuda)
 $(call known,PRECISION,$(PRECISION),fp32 tf32 bf16)
+$(if $(filter-out fp32,$(PRECISION)),$(if $(filter torch,$(ENGINE)),,$(error PRECISION=$(PRECISION) is the PyTorch engine's: add ENGINE=torch)))
 ifeq ($(DEVICE),cuda)
 GPU := $(or $(GPU),0)
 endif

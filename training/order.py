@@ -34,7 +34,8 @@ def reorder(source, number):
             for start in range(0, images, AT_ONCE):
                 with new.begin(write=True) as writer:
                     for place in range(start, min(images, start + AT_ONCE)):
-                        writer.put((KEY % place).encode(), reader.get(keys[order[place]]), append=True)
+                        if not writer.put((KEY % place).encode(), reader.get(keys[order[place]]), append=True):
+                            raise errors.Fail("%s is not empty, so it cannot be written in order: run it again" % temporary)
                 bar.update(place + 1)
     return target
 

@@ -141,8 +141,9 @@ def git_commit():
     """
     if "FER_LITE_COMMIT" in os.environ:
         return os.environ["FER_LITE_COMMIT"] or None
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    own = dict(os.environ, GIT_CEILING_DIRECTORIES=os.path.dirname(root))  # an unpacked archive in another project's checkout has none
     command = ["git", "-c", "safe.directory=*", "-C", root, "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes"]
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        return subprocess.check_output(command, stderr=subprocess.DEVNULL).decode().strip()
+        return subprocess.check_output(command, env=own, stderr=subprocess.DEVNULL).decode().strip()
     return None

@@ -155,6 +155,13 @@ def positive(text_):
     raise errors.Fail("%s is no number above 0, for epochs or minutes" % text_)
 
 
+def gpu(text_):
+    """The number of one GPU."""
+    if not text_.isdigit():
+        raise errors.Fail("GPU=%s is no number of one GPU: GPU=0, a run takes one" % text_)
+    return int(text_)
+
+
 def trial(text_):
     """The number of a trial."""
     if not text_.isdigit() or int(text_) < 1:
@@ -169,7 +176,7 @@ def _arguments():
     parser.add_argument("--weights", help="init.caffemodel of training.transplant, or a pretrained network: all but its final layer is copied")
     parser.add_argument("--trial", type=trial, default=ours.PRETRAIN_TRIAL, help="seed of initialisation, crops and order")
     parser.add_argument("--epochs", type=positive, help="another length; rate steps keep their share of the run")
-    parser.add_argument("--gpu", type=int, help="GPU number, with a Caffe that was built for it")
+    parser.add_argument("--gpu", type=gpu, help="GPU number, with a Caffe that was built for it")
     parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
     parser.add_argument("--recipe", choices=sorted(recipe.RECIPES), help="train on FER+'s votes by a recipe of paper/recipe.py")
     parser.add_argument("--stop-after", type=seconds, help="snapshot and stop after this time: 90m, 2h, 45s")
