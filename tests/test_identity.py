@@ -8,12 +8,12 @@ import sys
 import pytest
 import training_data as data
 
-from common import files, runs
+from common import errors, files, runs
 from common.caffe import binary, text
 from common.caffe import messages as m
 from netgen import nets, resnet
 from netgen import weights as net_weights
-from training import inputs, job, order, run, snapshots, transplant
+from training import inputs, job, order, record, run, snapshots, transplant
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def version_1(solver="tiny.prototxt", weights=None, trial=1):
         found[name] = {"lmdb": path, "images": part.images, "sha256": part.sha256}
     found["mean"] = files.sha256(nets.data_layer(net, m.TRAIN).transform_param.mean_file)
     found["weights"] = files.sha256(weights) if weights else None
-    found["solver"] = dict(described()["solver"], random_seed=trial)
+    found["solver"] = dict(described()["solver"], random_seed=trial, solver_mode=0)
     return found
 
 
@@ -109,6 +109,27 @@ def test_the_final_layer_of_the_pretrained_network_decides_nothing():
     model.layer[1].blobs[0].data[0] += 1
     binary.write("pre.caffemodel", model)
     assert described(weights="pre.caffemodel") != whole
+
+
+def test_another_engine_does_not_replace_a_finished_network():
+    data.write_all()
+    now = described()
+    os.mkdir("out")
+    record.write("out", dict(inputs=now, final_sha256=hashlib.sha256(b"network").hexdigest()))
+    with open("out/final.caffemodel", "wb") as f:
+        f.write(b"network")
+    assert record.standing("out", now, print) == ("finished", None)
+    for engine in ("torch", "torch-bf16"):
+        with pytest.raises(errors.Fail, match="out/final.caffemodel was trained with the engine caffe, not %s.*RUNS=" % engine):
+            record.standing("out", dict(now, engine=engine), print)
+    assert os.listdir("out") and os.path.exists("out/final.caffemodel")
+
+
+def test_a_gpu_is_the_same_run():
+    solver, net = job.resolve(data.write_all(), "out", gpu=1)
+    for old in (None, version_1()):
+        on_gpu = inputs.describe_as(old, solver, net, inputs.check_data(net), None, "caffe")
+        assert on_gpu == described(old=old)
 
 
 # ---- version 1: recognised -----------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ Part = namedtuple("Part", "path images shape labels sha256")  # shape C x H x W;
 VERSION = 2  # of `describe`
 # A run's two parts by the phase of its net that reads them: what is looked at while training is Caffe's TEST.
 PHASES = {"train": m.TRAIN, "valid": m.TEST}
-# Fields of a solver that change no weight: how often something is shown or stored, and under which name.
+# Fields of a solver that change no weight: how often something is shown or stored, under which name, and on what it is computed.
 NO_MATTER = ("net", "weights", "snapshot", "snapshot_prefix", "display", "average_loss", "test_iter", "test_interval",
-             "test_initialization", "device_id")
+             "test_initialization", "device_id", "solver_mode")
 
 
 def check_data(net):
@@ -107,7 +107,9 @@ def describe_as(old, solver, net, parts, weights, engine, recipe=None):
     transform = nets.data_layer(net, m.TRAIN).transform_param
     found["mean"] = files.sha256(transform.mean_file) if transform.mean_file else list(transform.mean_value)
     found["weights"] = transplant.origin(weights).sha256 if weights else None
-    return dict(found, **_settings(solver, recipe))
+    found.update(_settings(solver, recipe))
+    mode = old.get("solver", {}).get("solver_mode")  # a GPU in place of the processor changes last bits, as another engine does
+    return found if mode is None else dict(found, solver=dict(found["solver"], solver_mode=mode))
 
 
 def _settings(solver, recipe):

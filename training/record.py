@@ -46,7 +46,7 @@ def write(out, record):
 def standing(out, described, say):
     """What folder `out` holds of the run described: ("finished", None), ("begun", state of a snapshot) or ("new", None).
 
-    A finished run of other inputs is set aside; a begun one is not: Fail says what changed.
+    A finished run of other inputs is set aside, unless only the engine is another one; a begun one is not: Fail says what changed.
     """
     old, final = runs.read(out), os.path.join(out, runs.FINAL)
     changed = inputs.differences(old.get("inputs", {}), described)
@@ -57,6 +57,9 @@ def standing(out, described, say):
             changed = changed or runs.FINAL
         if not changed:
             return "finished", None
+        if changed == "the engine":
+            raise errors.Fail("%s was trained with the engine %s, not %s: it is kept; to have both, train in another folder (RUNS=)"
+                              % (final, old["inputs"]["engine"], described["engine"]))
         say("%s was made from other inputs (%s): kept in %s, training anew" % (final, changed, _set_aside(out)))
         return "new", None
     if old and changed == "the engine" and snapshots.iterations(out):
