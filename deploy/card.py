@@ -15,7 +15,7 @@ from common.progress import duration
 from deploy import check, export
 from evaluation.report import show
 from fer_lite import names
-from paper import facts
+from paper import facts, ours
 from training import transplant
 
 README = "README.md"
@@ -162,8 +162,8 @@ def _accuracy(about, row):
     if row:
         if about["trial"]:
             lines.append("| the paper, trial %d | %.2f%% | | %d | PrivateTest |" % (
-                about["trial"], row.trials[about["trial"] - 1], facts.FERPLUS_IMAGES["test"]))
-        lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, facts.FERPLUS_IMAGES["test"]))
+                about["trial"], row.trials[about["trial"] - 1], ours.FERPLUS_IMAGES["test"]))
+        lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, ours.FERPLUS_IMAGES["test"]))
     if names.INT8 in a:
         lines += ["", "int8 costs %+.2f points with ten crops, %+.2f with one." % tuple(
             100 * (a[names.INT8][key] - a[names.FLOAT][key]) for key in ("ten_crops", "one_crop"))]

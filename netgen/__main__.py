@@ -27,7 +27,7 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
               rates=RATES, decay=ours.WEIGHT_DECAY, mirror=MIRRORED, mean_value=None, final_rate=ours.FINAL_RATE, form=(), header=HEADER, put=text.write):
     """Write all nets and solvers under the folder `root`; paths inside them begin with `root` too.
 
-    `datasets`: name -> dict(classes, train, test, test_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
+    `datasets`: name -> dict(classes, train, valid, valid_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
     `pretrain_batch`, `ferplus_batch`: images of a training batch; `rates`: pretrain, finetune, scratch; `decay`: weight decay; `mirror`: which of
     MIRRORS mirror while training; `mean_value`: subtracted in pretraining in place of the set's mean (FER+'s tests read its mean from a file); `final_rate`: of FER+'s new layer
     beside the rest; `form`: of the network (resnet.trunk);
@@ -45,12 +45,12 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
             stem = "resnet%d_%s" % (depth, dataset)
             data = os.path.join(root, "data", dataset)
             batch = ferplus_batch if dataset == "ferplus" else pretrain_batch
-            test = "valid_lmdb" if dataset == "ferplus" else "test_lmdb"
+            valid = "valid_lmdb" if dataset == "ferplus" else "test_lmdb"
             step = "ferplus" if dataset == "ferplus" else "pretrain"
             write("prototxt/%s_deploy.prototxt" % stem, resnet.deploy_net(depth, dataset, size["classes"], **form))
             net = write("prototxt/%s_train.prototxt" % stem, resnet.train_net(
-                depth, dataset, size["classes"], os.path.join(data, "train_lmdb"), os.path.join(data, test),
-                os.path.join(data, "mean.binaryproto") if mean_value is None or step == "ferplus" else mean_value, batch, size["test_batch"],
+                depth, dataset, size["classes"], os.path.join(data, "train_lmdb"), os.path.join(data, valid),
+                os.path.join(data, "mean.binaryproto") if mean_value is None or step == "ferplus" else mean_value, batch, size["valid_batch"],
                 step in mirror, final_rate if step == "ferplus" else 1, **form))
             for name, make in SOLVERS.items():
                 if (dataset == "ferplus") == (name == "pretrain"):
@@ -58,7 +58,7 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
                 ending = "" if name == "pretrain" else "_" + name
                 epochs = pretrain_epochs[dataset] if name == "pretrain" else ferplus_epochs
                 write("solvers/%s%s.prototxt" % (stem, ending), make(
-                    net, os.path.join(root, "runs", stem + ending), size["train"], size["test"], size["test_batch"],
+                    net, os.path.join(root, "runs", stem + ending), size["train"], size["valid"], size["valid_batch"],
                     epochs=epochs, batch=batch, rate=rates[name], decay=decay))
     written += write_recipes(root, header, put)
     return written

@@ -187,8 +187,8 @@ def test_stopped_after_every_single_iteration(monkeypatch):
     """So also before, at and after validations (which are broken off), snapshots and drops of the rate."""
     solver, steps = data.write_all(), []
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
-    step = loop.Run._step
-    monkeypatch.setattr(loop.Run, "_step", lambda self: (step(self), steps.append(1)))
+    step = loop.Training._step
+    monkeypatch.setattr(loop.Training, "_step", lambda self: (step(self), steps.append(1)))
     monkeypatch.setattr(loop.Stop, "__call__", lambda self: loop.TIME_LIMIT if steps else None)
     for _ in range(data.ITERATIONS):
         assert train(monkeypatch, "--solver", solver, "--out", "pieces") == 75

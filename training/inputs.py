@@ -15,7 +15,7 @@ from common.caffe import messages as m
 from netgen import nets
 from training import transplant
 
-Part = namedtuple("Part", "path images shape labels sha256")  # shape C x H x W; labels: label -> images; hash of keys, values
+Contents = namedtuple("Contents", "path images shape labels sha256")  # shape C x H x W; labels: label -> images; hash of keys, values
 VERSION = 2  # of `describe`
 # A run's two parts by the phase of its net that reads them: what is looked at while training is Caffe's TEST.
 PHASES = {"train": m.TRAIN, "valid": m.TEST}
@@ -25,7 +25,7 @@ NO_MATTER = ("net", "weights", "snapshot", "snapshot_prefix", "display", "averag
 
 
 def check_data(net):
-    """Read the LMDBs and the mean that `net` names; {"train": Part, "valid": Part}. Fail where Caffe would abort."""
+    """Read the LMDBs and the mean that `net` names; {"train": Contents, "valid": Contents}. Fail where Caffe would abort."""
     parts = {}
     for name, phase in PHASES.items():
         layer = nets.data_layer(net, phase)
@@ -39,7 +39,7 @@ def check_data(net):
 
 
 def read_part(path):
-    """A Part, by reading the whole LMDB (about a second for 200,000 images)."""
+    """The Contents of an LMDB, by reading the whole LMDB (about a second for 200,000 images)."""
     digest, labels, shapes = hashlib.sha256(), Counter(), Counter()
     try:
         with lmdbs.opened(path) as environment, environment.begin() as transaction:
@@ -53,7 +53,7 @@ def read_part(path):
         raise errors.Fail("%s holds something other than Datums (%s): %s" % (path, mistake, lmdbs.remedy(path))) from None
     if len(shapes) != 1:
         raise errors.Fail("%s holds images of %d sizes: %s" % (path, len(shapes), lmdbs.remedy(path)))
-    return Part(path, sum(labels.values()), next(iter(shapes)), dict(labels), digest.hexdigest())
+    return Contents(path, sum(labels.values()), next(iter(shapes)), dict(labels), digest.hexdigest())
 
 
 def _check_geometry(part, transform):

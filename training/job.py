@@ -10,7 +10,7 @@ from common.caffe import text
 from netgen import nets
 from netgen import solver as schedule
 
-# One run: folder, resolved SolverParameter and NetParameter, {"train": Part, "valid": Part}, hash of what it is made from.
+# One run: folder, resolved SolverParameter and NetParameter, {"train": Contents, "valid": Contents}, hash of what it is made from.
 Job = namedtuple("Job", "out solver net parts identity")
 
 

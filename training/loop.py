@@ -101,7 +101,7 @@ def _cell(value):
     return "" if value is None else str(value) if isinstance(value, int) else "%.7g" % value
 
 
-class Run:
+class Training:
     """One job on one engine, from where the engine stands. `state`: of the snapshot that was restored, or {}."""
 
     def __init__(self, engine, work, scratch, state, minutes, stop):

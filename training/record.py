@@ -87,7 +87,7 @@ def begin(out, described, sources, parts, versions, start, say):
     """The record of a run that begins or continues at iteration `start`, written to run.json.
 
     `sources`: paths of the files that it was resolved from, recorded with their hashes; those that are not there are left out.
-    `parts`: name -> inputs.Part; where they lie is of the session, not of what the run is.
+    `parts`: name -> inputs.Contents; where they lie is of the session, not of what the run is.
     """
     record = runs.read(out) if start else {}
     before = record.get("sessions", [{}])[-1].get("versions", versions)

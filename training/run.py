@@ -57,7 +57,7 @@ def _train(work, described, args, scratch, state):
     with _nothing_left_of_a_refused(work):
         engine = _engine(work, args, scratch, state)
     kept = record.begin(out, described, _sources(work, args), work.parts, engine.versions(), engine.iter, say)
-    run = loop.Run(engine, work, scratch, state, args.snapshot_minutes, stop)
+    run = loop.Training(engine, work, scratch, state, args.snapshot_minutes, stop)
     outcome = "failed"
     try:
         reason = run.train() or run.save(

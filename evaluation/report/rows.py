@@ -25,7 +25,7 @@ ADDED = os.path.join("report", "rows.csv")
 DEFAULT_RUNS = ("runs", os.path.join("runs", "torch"))  # what make takes by itself, by ENGINE
 COLUMNS = ["row", "method", "parameters", "runs", "accuracy"]
 
-# paper: the facts.Row (None for added rows); folder: holds trialN/; accuracy: a published figure (added rows only).
+# paper: the facts.Single (None for added rows); folder: holds trialN/; accuracy: a published figure (added rows only).
 Row = namedtuple("Row", "key title parameters paper folder accuracy")
 # What all rows have in common. epochs: (pretraining, fine-tuning) of short runs, None where the paper's.
 Runs = namedtuple("Runs", "folder split epochs added")

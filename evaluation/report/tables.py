@@ -14,7 +14,7 @@ from evaluation import metrics
 from evaluation.report import judging, rows
 from evaluation.report import results as all_results
 from evaluation.report.table import Table, column, to_csv, to_text
-from paper import facts
+from paper import facts, ours
 
 PERCENT, COUNT = "{:.2f}", "{:,}"
 TRIAL_COLUMNS = (
@@ -192,10 +192,10 @@ def share_of(n):
 
 def notes2(results):
     scratch, transferred = ([facts.row(number).average for number in some] for some in ((1, 7), (4, 10)))
-    valid, test = (facts.FERPLUS_IMAGES[s] for s in ("valid", "test"))
+    printed, test = facts.FERPLUS_IMAGES, ours.FERPLUS_IMAGES["test"]
     return notes(results, results.single, "row") + [
         "The paper gives {:,} images to its validation part and {:,} to its test part; its own label rule gives them the other way "
-        "round, which is what is used here.".format(test, valid),
+        "round, which is what is used here.".format(printed["valid"], printed["test"]),
         "Of the paper's {1} different trial figures (Tables II and III) {0} are a count out of {2:,} to two decimals, {3} one out "
         "of {4:,}: one image fewer seems to have been tested.".format(*share_of(test - 1), test - 1, share_of(test)[0], test),
         "The paper's text excepts ImageNet32 from the sources that help; in its table that source helps ResNet-20 "
