@@ -15,7 +15,7 @@ from common.progress import duration
 from deploy import check, export
 from evaluation.report import show
 from fer_lite import names
-from paper import facts, ours
+from paper import experiments, facts, ours
 from training import transplant
 
 README = "README.md"
@@ -62,15 +62,6 @@ def metrics(folder, split):
     """metrics_SPLIT.json of a run, None where it has not been tested."""
     path = os.path.join(folder, "metrics_%s.json" % split)
     return show.read(path) if os.path.exists(path) else None
-
-
-def row_of(path):
-    """Table II's row of a run, from its folder's name; None where it is none (other lengths, other sources)."""
-    found = re.search(r"resnet(\d+)_ferplus_from_([a-z0-9]+)(-\w+)?", path)
-    if not found:
-        return None
-    source = None if found.group(2) == "none" else found.group(2)
-    return next((row for row in facts.TABLE2 if (row.depth, row.source) == (int(found.group(1)), source)), None)
 
 
 def chain(path):
@@ -259,10 +250,9 @@ def make(model, name, root, data_folder, split, caffe):
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
         raise errors.Fail("NAME=%s: a network's name is small letters, digits, _ . and -" % name)
     path, folder = folder_of(model)
-    row = row_of(os.path.abspath(path))
+    row, found = experiments.row_of(path), experiments.recognised(path)
     tested = metrics(folder, split)
-    trial = re.fullmatch(r"trial([1-5])", os.path.basename(os.path.abspath(folder)))
-    more = {"row": row.row if row else None, "trial": int(trial.group(1)) if trial else None, "training": made_how(path)}
+    more = {"row": row.row if row else None, "trial": found.trial if found and found.trial in facts.TRIALS else None, "training": made_how(path)}
     if tested:
         if tested["made_from"]["weights_sha256"] != files.sha256(path):
             raise errors.Fail("metrics_%s.json in %s is of other weights: test it again with `make eval`" % (split, folder))

@@ -22,7 +22,7 @@ from evaluation import data
 from evaluation.report import curves, draw, figures, judging, rows, table, tables
 from evaluation.report import results as all_results
 from evaluation.report.table import Table, column
-from paper import facts, ours
+from paper import experiments, facts, ours
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PERCENT = "{:.2f}"
@@ -64,7 +64,7 @@ def pictures(results, best, judgement):
 def training_curves(results):
     """Pictures of the runs' logs: pretraining, and fine-tuning with one trial of each row. Only those that there are."""
     pretraining = {rows.pretraining_folder(row, results.runs): row.title for row in results.rows}
-    tuned = {os.path.join(r.members[0].folder, "trial%d" % t): "row %s, trial %d" % (r.key, t)
+    tuned = {experiments.trial(r.members[0].folder, t): "row %s, trial %d" % (r.key, t)
              for r in results.single for t in sorted(r.trials)[:1]}
     found = []
     for words, folders in (("Pretraining", pretraining), ("Training on FER+, one trial of each row", tuned)):
