@@ -38,7 +38,7 @@ status: | env ## how Table II stands: done, running, stopped, failed, missing, t
 	@$(PYTHON) -m evaluation.report.status --runs $(RUNS) --split $(SPLIT) $(PRETRAIN_EPOCHS:%=--pretrain-epochs %) $(FINETUNE_EPOCHS:%=--finetune-epochs %)
 
 curves: | env ## draw loss, rate and validation accuracy of every run in RUNS, and all in one picture
-	@$(PYTHON) -m evaluation.report.curves $(LOGGED) --out $(W)results/curves.png
+	@$(PYTHON) -m evaluation.report.curves $(LOGGED) --out $(W)results/curves$(addprefix _,$(filter-out caffe,$(ENGINE_NAME))).png
 
 bench: bench-training ## speed: training against the stock caffe, testing against caffe.Classifier
 bench-training: | env

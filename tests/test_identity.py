@@ -132,6 +132,15 @@ def test_a_gpu_is_the_same_run():
         assert on_gpu == described(old=old)
 
 
+@pytest.mark.parametrize("batch, test_iter, says", [
+    (10, 3, "n = 30"), (6, 5, "n = 30"), (7, 5, "35 images in 5 batches, of a part of 30: some of them twice"),
+    (7, 4, "28 images in 4 batches, of a part of 30: not all of them")])
+def test_what_a_validation_is_of(batch, test_iter, says):
+    solver, net = job.resolve(data.write_all(), "out")
+    nets.data_layer(net, m.TEST).data_param.batch_size, solver.test_iter[0] = batch, test_iter
+    assert inputs.validated_on(solver, net, inputs.check_data(net)["valid"]) == says
+
+
 # ---- version 1: recognised -----------------------------------------------------------------------------------------
 
 

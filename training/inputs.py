@@ -38,6 +38,15 @@ def check_data(net):
     return parts
 
 
+def validated_on(solver, net, part):
+    """What a validation is of, in words: "n = 3,312", or that the solver's batches show other images than each of the part once."""
+    shown = solver.test_iter[0] * nets.data_layer(net, m.TEST).data_param.batch_size
+    if shown == part.images:
+        return "n = {:,}".format(part.images)
+    return "{:,} images in {} batches, of a part of {:,}: {}".format(
+        shown, solver.test_iter[0], part.images, "some of them twice" if shown > part.images else "not all of them")
+
+
 def read_part(path):
     """The Contents of an LMDB, by reading the whole LMDB (about a second for 200,000 images)."""
     digest, labels, shapes = hashlib.sha256(), Counter(), Counter()

@@ -56,6 +56,7 @@ def _train(work, described, args, scratch, state):
     out, stop = work.out, loop.Stop(args.stop_after)
     with _nothing_left_of_a_refused(work):
         engine = _engine(work, args, scratch, state)
+    _say_what_is_validated(work)
     kept = record.begin(out, described, _sources(work, args), work.parts, engine.versions(), engine.iter, say)
     run = loop.Training(engine, work, scratch, state, args.snapshot_minutes, stop)
     outcome = "failed"
@@ -70,8 +71,8 @@ def _train(work, described, args, scratch, state):
         if outcome != "finished":
             record.end(out, kept, outcome, engine.iter, run.seconds())
     if reason is None:
-        say("%s is finished: validation %.2f%% (n = %d), %s" % (
-            out, 100 * run.accuracy, work.parts["valid"].images, os.path.join(out, kept_runs.FINAL)))
+        say("%s is finished: validation %.2f%% (%s), %s" % (
+            out, 100 * run.accuracy, inputs.validated_on(work.solver, work.net, work.parts["valid"]), os.path.join(out, kept_runs.FINAL)))
         return 0
     say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
         out, reason, engine.iter, work.solver.max_iter, run.last_good()))
@@ -89,6 +90,14 @@ def _engine(work, args, scratch, state):
     elif args.weights:
         print(transplant.transplant(args.weights, engine, nets.final_layer(work.net).name), flush=True)
     return engine
+
+
+def _say_what_is_validated(work):
+    part = work.parts["valid"]
+    words = inputs.validated_on(work.solver, work.net, part)
+    if not words.startswith("n ="):
+        say("warning: %s validates on %s; to see each once, put valid=%d and a valid_batch that divides it into DATASETS in paper/ours.py and run "
+            "`make prototxt` (%s; what is tested at the end is each image once all the same)" % (work.out, words, part.images, part.path))
 
 
 @contextlib.contextmanager

@@ -1,12 +1,13 @@
 """Tables II, III and IV beside the paper's: `make table2 table3 table4`.
 
-    python3 -m evaluation.report.tables table2 [--runs runs] [--split test] [--csv FILE]
+    python3 -m evaluation.report.tables table2 [--runs runs] [--split test] [--out FOLDER]
 
 Each shows the paper's figure, ours, the difference, the trials with mean and standard deviation, n, the information
 density D = accuracy in percent / parameters in millions (equation 1) with exact counts, and the commands that fill
 empty cells. What is inconsistent in the paper stays as it is and is a footnote.
 """
 import argparse
+import os
 import statistics
 
 from common import errors, files
@@ -236,17 +237,19 @@ TABLES = {"table2": table2, "table3": table3, "table4": table4}
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m evaluation.report.tables", description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=sorted(TABLES))
-    parser.add_argument("--csv", help="write it as CSV to this file too")
+    parser.add_argument("--out", help="write it as CSV into this folder too, under a name that says what it is of")
     parser.add_argument("--format", choices=("text", "csv"), default="text", help="what to print")
     rows.arguments(parser)
     args = parser.parse_args()
-    table = TABLES[args.table](all_results.read(rows.chosen(args)))
+    results = all_results.read(rows.chosen(args))
+    table = TABLES[args.table](results)
     print(to_text(table) if args.format == "text" else to_csv(table), end="\n" if args.format == "text" else "")
-    if args.csv:
-        with files.replacing(args.csv) as temporary, open(temporary, "w", encoding="utf-8") as f:
+    if args.out:
+        path = os.path.join(args.out, all_results.file_name(results, args.table) + ".csv")
+        with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as f:
             f.write(to_csv(table))
         if args.format == "text":
-            print("\nas CSV: %s" % args.csv)
+            print("\nas CSV: %s" % path)
 
 
 if __name__ == "__main__":
