@@ -44,6 +44,7 @@ rootfs_enter() {
       fail "$folder lies in a system folder, which the environment replaces: work elsewhere"; exit 1 ;;
     esac
   done
+  see_all 'bin|boot|etc|lib|lib32|lib64|libx32|sbin|usr' "$@" || exit 1
   leave_host
   exec {in_use}<"$rootfs" && flock -s "$in_use"  # CMD keeps it open, so remove_older lets this rootfs live
   if bwrap --dev-bind / / true 2>/dev/null; then bubble "$@"; else enter_chroot "$@"; fi

@@ -87,6 +87,19 @@ def test_files_are_the_callers_and_the_system_is_read_only(rootfs, tmp_path):
     assert result.stderr.count("Read-only file system") == 2
 
 
+def test_a_path_that_is_not_seen_inside_is_said(rootfs, tmp_path):
+    """Inside, the test's own /usr is the rootfs's; so what is under the host's alone is played by a folder that a link leads to."""
+    for argument in ("/usr/share", "/etc/passwd", str(tmp_path), "--from=%s" % tmp_path, "no such path", ""):
+        assert call([RUN, "true", argument], rootfs).returncode == 0
+    script = "rootfs=$1 provider=rootfs; say() { echo \"$*\" >&2; }; fail() { say \"error: $*\"; return 1; }; " + re.search(
+        r"(?s)see_all\(\) \{.*?\n\}", open(RUN).read()).group() + "; shift; see_all 'usr|etc' \"$@\""
+    link = tmp_path / "link"
+    link.symlink_to("/usr/bin/env")
+    for argument in ("/usr/bin/env", "--from=/usr/bin/env", str(link)):
+        said = call(["bash", "-c", script, "bash", str(tmp_path), "python3", argument], rootfs)
+        assert said.returncode == 1 and len(said.stderr.splitlines()) == 1 and argument in said.stderr and "/usr/bin/env" in said.stderr
+
+
 def test_inside_nothing_is_entered_again(rootfs):
     result = call([RUN, "sh", "-c", 'echo $FER_LITE_ENV; "%s" --which; CAFFE_ENV=docker "%s" echo here' % (RUN, RUN)], rootfs)
     assert result.stdout.split() == ["rootfs", "rootfs", "here"]

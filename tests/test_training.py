@@ -1,13 +1,11 @@
 """Training in real Caffe, on tiny data: equal to the stock tool, byte for byte the same after any interruption."""
 import errno
 import os
-import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from concurrent import futures
 
 import numpy as np
@@ -20,9 +18,6 @@ from common.caffe import messages as m
 from netgen import resnet
 from netgen import solver as schedule
 from training import inputs, job, loop, order, record, run, snapshots, transplant
-
-KILLS = int(os.environ.get("KILLS", 3))  # how often the tests of interruptions interrupt; more by hand
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
@@ -139,48 +134,75 @@ def test_order_of_a_trial():
 # ---- interruptions -------------------------------------------------------------------------------------------------
 
 
-def interrupted(solver, out, number, kills, *arguments, seed=0):
-    """Train in processes of their own, each but the last ended by signal `number` at a random moment; all their words."""
-    moments, words = random.Random(seed), []
-    while True:
-        process = data.start("--solver", solver, "--out", out, *arguments)
-        if len(words) < kills:
-            if moments.random() < 0.8:
-                _await_training(process, os.path.join(out, "log.csv"))
-            time.sleep(moments.uniform(0, 1.5))
-            process.send_signal(number)
-        words.append(process.communicate()[0])
-        if process.returncode == 0:
-            return words
-        assert process.returncode in (-number, 128 + number), words[-1]
+SIGNALLED = """
+import os, sys
+from training import loop, run
+moments = [tuple(map(int, word.split(":"))) for word in sys.argv.pop(1).split(",")]
+step = loop.Training._step
+def stepping(self):
+    for iteration, number in moments:
+        if self.engine.iter == iteration:
+            os.kill(os.getpid(), number)
+    step(self)
+loop.Training._step = stepping
+run.main()
+"""
 
 
-def _await_training(process, log):
-    """Wait until the log is begun anew: what comes before, loading Caffe, takes most of the time."""
-    stamp = os.stat(log).st_ino if os.path.exists(log) else None
-    while process.poll() is None and (not os.path.exists(log) or os.stat(log).st_ino == stamp):
-        time.sleep(0.01)
+def signalled(moments, *arguments):
+    """Train in a process of its own that sends itself signals, [(before iteration, signal)]: (its status, its words)."""
+    listed = ",".join("%d:%d" % moment for moment in moments)
+    ran = subprocess.run([sys.executable, "-c", SIGNALLED, listed] + list(arguments), env=data.environment(),
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    return ran.returncode, ran.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_interrupted_at_random_moments_ends_in_the_same_bytes(monkeypatch, number):
-    solver = data.write_all(max_iter=150, snapshot=10)
+def continued(words):
+    """From which iteration a run went on; None where it began anew."""
+    found = re.search(r"continues from iteration (\d+)", words)
+    return int(found.group(1)) if found else None
+
+
+def pieces(solver, out, number, moments):
+    """Train in `out`, ended by signal `number` before each iteration of `moments`, and then to the end: from where each went on."""
+    found = []
+    for moment in moments + [None]:
+        status, words = signalled([(moment, number)] if moment is not None else [(-1, 0)], "--solver", solver, "--out", out)
+        assert status in ((0,) if moment is None else (-number, 128 + number)), words
+        found.append(continued(words))
+    return found
+
+
+# Killed, a run goes on from the last snapshot (every 10); asked to stop, from where it was: after the step in which it was asked.
+@pytest.mark.parametrize("number, expected", [
+    (signal.SIGKILL, [None, None, 20, 40, 40]), (signal.SIGTERM, [None, 4, 26, 41, 49])])
+def test_interrupted_at_chosen_iterations_ends_in_the_same_bytes(monkeypatch, number, expected):
+    solver = data.write_all(max_iter=50, snapshot=10)  # validations at 7, 14, ..., the rate drops at 10 and 17
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
-    words = interrupted(solver, "pieces", number, KILLS, "--snapshot-minutes", "0.003")
-    assert contents("pieces/final.caffemodel") == contents("whole/final.caffemodel"), "\n".join(words)
+    assert pieces("tiny.prototxt", "pieces", number, [3, 25, 40, 48]) == expected
+    assert contents("pieces/final.caffemodel") == contents("whole/final.caffemodel")
     assert rows("pieces") == rows("whole")
-    continued = [int(n) for n in re.findall(r"continues from iteration (\d+)", "".join(words))]
-    print("%d interruptions, continued from %s" % (len(words) - 1, continued))
 
 
 def test_two_interrupted_runs_side_by_side(monkeypatch):
-    solver = data.write_all(max_iter=60, snapshot=10)
+    solver = data.write_all(max_iter=30, snapshot=10)
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
     with futures.ThreadPoolExecutor() as pool:
-        both = [pool.submit(interrupted, solver, out, number, max(1, KILLS - 1), "--snapshot-minutes", "0.003", seed=out)
-                for out, number in (("a", signal.SIGKILL), ("b", signal.SIGTERM))]
-        assert all(len(each.result()) > 1 for each in both)
+        both = [pool.submit(pieces, solver, out, number, [15, 21]) for out, number in (("a", signal.SIGKILL), ("b", signal.SIGTERM))]
+        assert [each.result() for each in both] == [[None, 10, 20], [None, 16, 22]]
     assert contents("a/final.caffemodel") == contents("b/final.caffemodel") == contents("whole/final.caffemodel")
+
+
+def test_a_snapshot_that_was_asked_for_is_gone_on_from(monkeypatch):
+    """SIGHUP before iteration 12, power cut before 15."""
+    solver = data.write_all()
+    assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
+    status, words = signalled([(12, signal.SIGHUP), (15, signal.SIGKILL)], "--solver", solver, "--out", "out")
+    assert status == -signal.SIGKILL and "SIGHUP: a snapshot at iteration 13" in words
+    assert snapshots.iterations("out") == [13, 8]
+    status, words = signalled([(-1, 0)], "--solver", solver, "--out", "out")
+    assert status == 0 and continued(words) == 13
+    assert contents("out/final.caffemodel") == contents("whole/final.caffemodel") and rows("out") == rows("whole")
 
 
 def test_stopped_after_every_single_iteration(monkeypatch):
