@@ -61,6 +61,17 @@ $(if $(THREADS),$(if $(shell grep -xE '[1-9][0-9]{0,3}' <<< '$(THREADS)'),,$(err
 $(if $(GPU),$(if $(shell grep -xE '[0-9]{1,3}' <<< '$(GPU)'),,$(error GPU=$(GPU) is no number of one GPU: GPU=0, a run takes one)))
 $(if $(NETGEN),$(if $(W),,$(error NETGEN is for nets and solvers beside the paper's: give a folder for them too, WORK=other)))
 
+# What a shell sets for its own Python (PYTHONPATH of ROS, PYTHONSAFEPATH) would mislead that of a virtual environment.
+OWN_PYTHON := env -u PYTHONPATH -u PYTHONSAFEPATH -u PYTHONHOME -u PYTHONSTARTUP
+# (folder): a virtual environment whose Python was upgraded away is no longer complete, and is made again.
+define renew_venv
+$(if $(wildcard $(1)/.complete*),$(shell $(OWN_PYTHON) $(1)/bin/python -c 'import os, sys; sys.exit(not os.path.isdir(sys.prefix + "/lib/python%d.%d/site-packages" % sys.version_info[:2]))' \
+  2>/dev/null || rm -f $(1)/.complete*))
+endef
+# (folder, Python, what it is): make it, or its Python anew.
+make_venv = { mkdir -p $(1) && test -w $(1); } 2>/dev/null || { echo 'error: $(1) cannot be written: name another folder for $(3), as in $(4)=~/.cache/fer-lite/venv' >&2; exit 1; }; \
+  $(OWN_PYTHON) $(1)/bin/python -m pip --version >/dev/null 2>&1 || { echo 'making $(1): $(3)' >&2; $(2) -m venv $(1); }
+
 include $(wildcard make/*.mk)
 
 MAKEFLAGS += --no-print-directory
