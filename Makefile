@@ -9,6 +9,16 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
+# What a cluster or shell exports under such a name (WORK, NAME, RUN, GPU, DEVICE) is not meant for us: these are given to make.
+ON_COMMAND_LINE := SRC DEPTH TRIAL SPLIT ENGINE GPU DEVICE PRECISION PRETRAIN_EPOCHS FINETUNE_EPOCHS WORK DOWNLOADS RUNS RUN LAUNCH NETGEN \
+  FROM LABELS PER_CLASS WITH_VALID UNOFFICIAL STOP_AFTER SNAPSHOT_MINUTES ROW ROWS TRIALS AGAINST BUDGET WEIGHTED FORMAT RESULTS AGAIN SHOW \
+  MODEL OUT NAME IMAGE DATA CROPS FACES DRAW FPS CSV CAFFE MODELS PORT LAYERS
+EXPORTED := $(strip $(foreach v,$(ON_COMMAND_LINE),$(if $(filter environment,$(origin $(v))),$(v))))
+$(foreach v,$(EXPORTED),$(eval undefine $(v)))
+ifneq ($(and $(EXPORTED),$(filter 0,$(MAKELEVEL))),)
+$(shell echo 'note: $(EXPORTED) of the environment: not taken, give such variables to make itself (make $(firstword $(EXPORTED))=...)' >&2)
+endif
+
 # What to run.
 SRC    ?= cifar100
 DEPTH  ?= 20
@@ -24,12 +34,14 @@ FINETUNE_EPOCHS ?=
 
 # Where things lie. W is WORK as a prefix: empty, or "folder/".
 WORK      ?= .
-W         := $(patsubst ./,,$(WORK:/=)/)
+W         := $(if $(WORK),$(patsubst ./,,$(WORK:/=)/))
 DOWNLOADS ?= $(W)downloads
-RUNS      ?= $(W)runs$(if $(filter torch,$(ENGINE)),/torch)
+# The engine as training.run knows it: caffe, torch, torch-bf16. Each but Caffe has a folder of its own.
+ENGINE_NAME = $(ENGINE)$(if $(filter torch,$(ENGINE)),$(addprefix -,$(filter-out fp32,$(PRECISION))))
+RUNS      ?= $(W)runs$(addprefix /,$(filter-out caffe,$(ENGINE_NAME)))
 
 # What runs the commands, and what stands before each training and testing (a cluster's launcher).
-RUN    ?= env/run
+RUN    ?= bash env/run
 LAUNCH ?=
 PYTHON = $(if $(filter torch,$(ENGINE)),$(TORCH),$(RUN) python3)
 
@@ -46,12 +58,24 @@ $(call known,TRIAL,$(TRIAL),$(ALL_TRIALS))
 $(call known,SPLIT,$(SPLIT),train valid test)
 $(call known,ENGINE,$(ENGINE),caffe torch)
 $(if $(THREADS),$(if $(shell grep -xE '[1-9][0-9]{0,3}' <<< '$(THREADS)'),,$(error THREADS=$(THREADS) is no number of threads: 1 or more)))
+$(if $(GPU),$(if $(shell grep -xE '[0-9]{1,3}' <<< '$(GPU)'),,$(error GPU=$(GPU) is no number of one GPU: GPU=0, a run takes one)))
 $(if $(NETGEN),$(if $(W),,$(error NETGEN is for nets and solvers beside the paper's: give a folder for them too, WORK=other)))
+
+# What a shell sets for its own Python (PYTHONPATH of ROS, PYTHONSAFEPATH) would mislead that of a virtual environment.
+OWN_PYTHON := env -u PYTHONPATH -u PYTHONSAFEPATH -u PYTHONHOME -u PYTHONSTARTUP
+# (folder): a virtual environment whose Python was upgraded away is no longer complete, and is made again.
+define renew_venv
+$(if $(wildcard $(1)/.complete*),$(shell $(OWN_PYTHON) $(1)/bin/python -c 'import os, sys; sys.exit(not os.path.isdir(sys.prefix + "/lib/python%d.%d/site-packages" % sys.version_info[:2]))' \
+  2>/dev/null || rm -f $(1)/.complete*))
+endef
+# (folder, Python, what it is): make it, or its Python anew.
+make_venv = { mkdir -p $(1) && test -w $(1); } 2>/dev/null || { echo 'error: $(1) cannot be written: name another folder for $(3), as in $(4)=~/.cache/fer-lite/venv' >&2; exit 1; }; \
+  $(OWN_PYTHON) $(1)/bin/python -m pip --version >/dev/null 2>&1 || { echo 'making $(1): $(3)' >&2; $(2) -m venv $(1); }
 
 include $(wildcard make/*.mk)
 
 MAKEFLAGS += --no-print-directory
-.PHONY: help env doctor prototxt describe data order pretrain finetune eval demo check docker-check test clean
+.PHONY: help env doctor prototxt describe data order pretrain transplant finetune eval demo check docker-check test clean
 .SECONDARY:
 
 help: ## list the targets
@@ -61,7 +85,7 @@ help: ## list the targets
 # ---- the environment and the files that are generated ---------------------------------------------------------------
 
 env: $(if $(filter torch,$(ENGINE)),$(TORCH_ENV)/.complete) ## find or make the environment of Caffe (CAFFE_ENV=auto|system|docker|conda|rootfs) or of ENGINE=torch
-	@$(if $(filter torch,$(ENGINE)),true,env/run --make)
+	@$(if $(filter torch,$(ENGINE)),true,bash env/run --make)
 
 doctor: ## check that this Caffe computes right: versions, BLAS, small nets against NumPy
 	@$(PYTHON) -m engines.doctor
@@ -77,6 +101,14 @@ $(W)solvers/%.prototxt: | env
 $(W)prototxt/%.prototxt: | env
 	$(write_nets)
 endif
+
+# Options that decide what a made file holds and stand in no path are held against what is there, each time that they are given.
+HELD := $(if $(NETGEN),held-nets) $(if $(LABELS)$(PER_CLASS),held-ferplus) $(if $(WITH_VALID),held-cinic10)
+.PHONY: held-nets held-ferplus held-cinic10
+held-nets: | env
+	@$(PYTHON) -m netgen --root $(W:/=) $(NETGEN) --if-missing
+held-ferplus held-cinic10: held-%: $(W)data/%/manifest.json
+	@$(call build_data,$*) --if-missing
 
 describe: ## print what the networks cost: parameters, multiply-accumulates, blobs
 	@$(PYTHON) -m netgen.describe $(if $(LAYERS),--layers)
@@ -104,43 +136,61 @@ $(W)data/ferplus/train_lmdb_trial%/data.mdb: $(W)data/ferplus/manifest.json | en
 
 # Folders of runs: (depth, source), (depth, source, trial).
 pretrained = $(RUNS)/resnet$(1)_$(2)$(PRETRAIN_EPOCHS:%=-%ep)
-finetuned  = $(RUNS)/resnet$(1)_ferplus_from_$(2)$(if $(filter-out none,$(2)),$(PRETRAIN_EPOCHS:%=-%ep))$(FINETUNE_EPOCHS:%=_%ep)/trial$(3)
+row_folder = $(RUNS)/resnet$(1)_ferplus_from_$(2)$(if $(filter-out none,$(2)),$(PRETRAIN_EPOCHS:%=-%ep))$(FINETUNE_EPOCHS:%=_%ep)
+finetuned  = $(call row_folder,$(1),$(2))/trial$(3)
 # PRECISION is of training: tests are fp32 always, so that a network's accuracy is the same in every engine.
-engine = --engine $(ENGINE)$(addprefix -,$(filter-out fp32,$(PRECISION)))
-# (solver, out, options): one run, and its curves.
+# (solver, out, options): one run. Nothing follows it: a finished network must not lie in a recipe that can still be stopped.
 define train
-@$(LAUNCH) $(PYTHON) -m training.run --solver $(1) --out $(2) $(engine) $(GPU:%=--gpu %) $(STOP_AFTER:%=--stop-after %) \
+@$(LAUNCH) $(PYTHON) -m training.run --solver $(1) --out $(2) --engine $(ENGINE_NAME) $(GPU:%=--gpu %) $(STOP_AFTER:%=--stop-after %) \
 	$(SNAPSHOT_MINUTES:%=--snapshot-minutes %) $(3)
-	@-$(PYTHON) -m evaluation.report.curves $(2) >/dev/null
 endef
+draw_curves = @-$(PYTHON) -m evaluation.report.curves $(<D) >/dev/null
 
 pretrain: $(call pretrained,$(DEPTH),$(SRC))/final.caffemodel ## train ResNet-DEPTH on the source SRC
+	$(draw_curves)
+transplant: $(call row_folder,$(DEPTH),$(SRC))/init.caffemodel ## all of it but its final layer, as init.caffemodel, and the table of what was copied
+	@cat $(<:.caffemodel=.txt)
 finetune: $(call finetuned,$(DEPTH),$(SRC),$(TRIAL))/final.caffemodel ## fine-tune it on FER+ (SRC=none: train from scratch)
+	$(draw_curves)
 
 # (depth, source): a pretrained network; all trials of a row share it.
 define pretraining_rule
 $(call pretrained,$(1),$(2))/final.caffemodel: $(W)solvers/resnet$(1)_$(2).prototxt $(W)prototxt/resnet$(1)_$(2)_train.prototxt \
-		$(W)data/$(2)/manifest.json | env
+		$(W)data/$(2)/manifest.json | env $(HELD)
 	$$(call train,$$<,$$(@D),$(PRETRAIN_EPOCHS:%=--epochs %))
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call pretraining_rule,$(d),$(s)))))
+
+# (depth, source): all of the pretrained network but its final layer, with which every trial of the row begins.
+define transplanting_rule
+$(call row_folder,$(1),$(2))/init.caffemodel: $(call pretrained,$(1),$(2))/final.caffemodel $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt | env
+	@$$(PYTHON) -m training.transplant --weights $$< --net $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt --out $$@
+endef
+$(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call transplanting_rule,$(d),$(s)))))
 
 # (depth, source, trial): a row of Table II; source none is training from scratch.
 define finetuning_rule
 $(call finetuned,$(1),$(2),$(3))/final.caffemodel: \
 		$(W)solvers/resnet$(1)_ferplus_$(if $(filter none,$(2)),scratch,finetune).prototxt $(W)prototxt/resnet$(1)_ferplus_train.prototxt \
 		$(W)data/ferplus/manifest.json $(if $(filter-out 1,$(3)),$(W)data/ferplus/train_lmdb_trial$(3)/data.mdb) \
-		$(if $(filter-out none,$(2)),$(call pretrained,$(1),$(2))/final.caffemodel) | env
-	$$(call train,$$<,$$(@D),--trial $(3) $(if $(filter-out none,$(2)),--weights $(call pretrained,$(1),$(2))/final.caffemodel) $(FINETUNE_EPOCHS:%=--epochs %))
+		$(if $(filter-out none,$(2)),$(call row_folder,$(1),$(2))/init.caffemodel) | env $(HELD)
+	$$(call train,$$<,$$(@D),--trial $(3) $(if $(filter-out none,$(2)),--weights $(call row_folder,$(1),$(2))/init.caffemodel) $(FINETUNE_EPOCHS:%=--epochs %))
 
 $(call finetuned,$(1),$(2),$(3))/metrics_%.json: $(call finetuned,$(1),$(2),$(3))/final.caffemodel \
-		$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt $(W)data/ferplus/manifest.json | env
+		$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt $(W)data/ferplus/manifest.json | env $(HELD)
 	@$$(LAUNCH) $$(PYTHON) -m evaluation.test --deploy $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt --weights $$< --data $(W)data/ferplus --split $$* --engine $(ENGINE) $$(GPU:%=--gpu %) >/dev/null
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(foreach t,$(ALL_TRIALS),$(eval $(call finetuning_rule,$(d),$(s),$(t))))))
 
+# These are written whole, by programs of ours, or not at all: make must not remove them when it is stopped.
+.PRECIOUS: $(W)data/%/manifest.json $(W)data/ferplus/train_lmdb_trial%/data.mdb $(W)solvers/%.prototxt $(W)prototxt/%.prototxt \
+  $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(call pretrained,$(d),$(s))/final.caffemodel)) \
+  $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(call row_folder,$(d),$(s))/init.caffemodel \
+    $(foreach t,$(ALL_TRIALS),$(call finetuned,$(d),$(s),$(t))/final.caffemodel $(call finetuned,$(d),$(s),$(t))/metrics_%.json)))
+
 # What is no source says so.
 $(foreach d,$(DEPTHS),$(foreach s,none ferplus,$(call pretrained,$(d),$(s))/final.caffemodel)) \
+$(foreach d,$(DEPTHS),$(foreach s,none ferplus ferplus_votes,$(call row_folder,$(d),$(s))/init.caffemodel)) \
 $(foreach d,$(DEPTHS),$(foreach t,$(ALL_TRIALS),$(call finetuned,$(d),ferplus,$(t))/final.caffemodel $(call finetuned,$(d),ferplus,$(t))/metrics_$(SPLIT).json)):
 	@echo 'error: SRC=$(SRC) is no source to pretrain on: SRC=$(firstword $(SOURCES)) or another of $(SOURCES)' >&2; exit 1
 

@@ -192,7 +192,7 @@ def plain_fer(path, out):
     moved = (cv2.resize(balance.transform(face, extra), (facts.RESIZE,) * 2) for face in faces)
     plain_write(out, ((cv2.cvtColor(face, cv2.COLOR_GRAY2BGR), 0) for face in moved))
     images = (time.monotonic() - start) / len(faces)
-    stored = len(facts.EXPRESSIONS) * ours.BALANCED_PER_CLASS + facts.FERPLUS_IMAGES["valid"] + facts.FERPLUS_IMAGES["test"]
+    stored = len(facts.EXPRESSIONS) * ours.BALANCED_PER_CLASS + ours.FERPLUS_IMAGES["valid"] + ours.FERPLUS_IMAGES["test"]
     return rows * 35887 + images * stored
 
 

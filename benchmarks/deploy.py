@@ -109,7 +109,7 @@ def main():
     parser.add_argument("--model", help="folder of an exported network (default: random weights)")
     parser.add_argument("--faces", type=int, default=200, help="faces in all, for each way (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="turns in which they come (default: %(default)s)")
-    parser.add_argument("--caffe", default="env/run python3", help="the Python that has Caffe")
+    parser.add_argument("--caffe", default="bash env/run python3", help="the Python that has Caffe")
     parser.add_argument("--rivals", help="the Python that has env/rivals.txt")
     args = parser.parse_args()
     each = max(1, args.faces // args.rounds)

@@ -99,7 +99,7 @@ def _caffe(folder, crops, pair):
         np.subtract(shown, mean, out=net.blobs["data"].data)
         return net.forward()["prob"].copy()
 
-    return _cropped(namedtuple("Network", "probabilities")(probabilities), crops)
+    return _cropped(namedtuple("Rival", "probabilities")(probabilities), crops)
 
 
 def _opencv(runtime, threads, crops):

@@ -1,24 +1,29 @@
 """Files that are whole or not there: written beside their place and renamed into it."""
 import contextlib
+import fcntl
+import glob
 import hashlib
 import os
-import platform
 import shutil
+import tempfile
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path beside `path` (str); rename it to `path` on success, remove it on failure.
+    """Yield a temporary path of the same name (str); what was made there takes the place of `path` on success, and is removed on failure.
 
-    What is written at the temporary path may be a file or a folder; whatever stood at `path` is replaced only then.
-    A killed process leaves at most `path + ".partial-HOST-PID"`, which the next writer of the same path on that host
-    removes (another host of a shared folder cannot know whether that process lives).
+    What is written at the temporary path may be a file or a folder; whatever stood at `path` is replaced only then. Where `path` is a link,
+    what it leads to is replaced, and the link stays. A killed process leaves at most a folder `path + ".partial-..."`, which the next writer
+    of the same path removes: who lives holds a lock in his own, whatever process id he has, in whatever container.
     """
     path = os.fspath(path)
-    folder = os.path.dirname(path) or "."
-    os.makedirs(folder, exist_ok=True)
+    if os.path.islink(path):
+        path = os.path.realpath(path)  # a disk that is not there now: no folder is made in its place
+    else:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     _remove_abandoned(path)
-    temporary, old = ("%s%s%d" % (path, mark, os.getpid()) for mark in _marks())
+    folder, lock = _own_folder(path)
+    temporary, old = os.path.join(folder, os.path.basename(path)), os.path.join(folder, "old")
     try:
         with _naming(path):
             yield temporary
@@ -27,8 +32,8 @@ def replacing(path):
             os.rename(path, old)  # not emptied in its place: a kill must not leave half of it
         os.replace(temporary, path)
     finally:
-        _remove(temporary)
-        _remove(old)
+        _remove(folder)
+        lock.close()
 
 
 def sha256(path):
@@ -51,28 +56,41 @@ def _naming(path):
         raise
 
 
-def _marks():
-    """What stands between a path and the process id: of what is written, and of what it replaces."""
-    return [".partial-%s%s-" % (what, platform.node()) for what in ("", "old-")]
+MARK = ".partial-"
+
+
+def _own_folder(path):
+    """(a new folder beside `path`, the open file in it whose lock says that its writer lives)."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=os.path.basename(path) + MARK, dir=os.path.dirname(path) or ".")
+        with contextlib.suppress(FileNotFoundError):  # another writer took it for abandoned before it was locked: once more
+            with _naming(path):
+                lock = _opened_or_removed(folder)
+            with contextlib.suppress(OSError):  # a file system without locks: then nobody removes it but we
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.exists(lock.name):
+                return folder, lock
+            lock.close()
+
+
+def _opened_or_removed(folder):
+    try:
+        return open(os.path.join(folder, "lock"), "w")
+    except OSError:
+        _remove(folder)
+        raise
 
 
 def _remove_abandoned(path):
-    folder, name = os.path.split(path)
-    for entry in os.listdir(folder or "."):
-        for mark in _marks():
-            pid = entry[len(name + mark):]
-            if entry.startswith(name + mark) and pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
-                _remove(os.path.join(folder, entry))
-
-
-def _alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    for entry in glob.glob(glob.escape(path + MARK) + "*"):
+        try:
+            with open(os.path.join(entry, "lock"), "a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(entry)
+        except (FileNotFoundError, NotADirectoryError):
+            _remove(entry)  # of a writer that was killed before he had his lock, or of 2026 and before
+        except OSError:
+            pass  # he lives, or nobody can tell
 
 
 def _remove(path):

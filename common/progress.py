@@ -77,7 +77,10 @@ class Progress:
         return text + "  " + self.note if self.note else text
 
     def _width(self):
-        return os.get_terminal_size(self.stream.fileno()).columns or 80
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns or 80
+        except OSError:  # the terminal is gone
+            return 80
 
     def _amount(self, bar):
         if not self.total:

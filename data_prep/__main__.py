@@ -1,7 +1,7 @@
 """Data: `python3 -m data_prep build SET` and what looks at the result; `--help` lists the arguments of each."""
 import argparse
 
-from common import errors
+from common import errors, streams
 from data_prep import build, check, preview
 
 COMMANDS = {
@@ -23,6 +23,7 @@ def parser():
 
 
 @errors.main
+@streams.unfailing()
 def main():
     args = parser().parse_args()
     return args.run(args)

@@ -3,7 +3,7 @@ from collections import namedtuple
 
 # part: "train", "valid" or "test"; names: list of str; labels: list of int; make: (function, images, ...): called in a
 # worker, the function turns the images as read into decoded ones, uint8 H x W or H x W x 3 BGR each.
-Batch = namedtuple("Batch", "part names labels make")
+Bundle = namedtuple("Bundle", "part names labels make")
 
 
 def grouped(files, size, function):
@@ -20,4 +20,4 @@ def grouped(files, size, function):
 
 def _batch(part, group, function):
     names, labels, data, where = map(list, zip(*group))
-    return Batch(part, names, labels, (function, data, where))
+    return Bundle(part, names, labels, (function, data, where))

@@ -89,11 +89,14 @@ def _check_options(folder, options):
 
 def _report(folder, manifest, unofficial):
     """What was built, on stdout."""
-    expected, train = ours.DATASETS.get(manifest["set"]), manifest["parts"]["train"]["count"]
-    if expected and not unofficial and (manifest["classes"], train) != (expected["classes"], expected["train"]):
-        print("%s note: %s training images in %s classes; the committed nets and solvers are for %s in %s: put these numbers "
-              "into DATASETS in paper/ours.py and run `make prototxt`" % (manifest["set"], train, manifest["classes"],
-                                                                          expected["train"], expected["classes"]))
+    expected, parts = ours.DATASETS.get(manifest["set"]), manifest["parts"]
+    valid = parts.get("valid", parts.get("test", {})).get("count")
+    there = dict(classes=manifest["classes"], train=parts["train"]["count"], valid=valid)
+    wanted = {name: expected[name] for name in there} if expected else there
+    if not unofficial and there != wanted:
+        said = ["{train} training images, {valid} for validation, {classes} classes".format(**numbers) for numbers in (there, wanted)]
+        print("%s note: %s; the committed nets and solvers are for %s: put these numbers into DATASETS in paper/ours.py (valid_batch: one that "
+              "divides valid) and run `make prototxt`" % (manifest["set"], *said))
     for part, entry in manifest["parts"].items():
         print("%s %-5s %9s images of %dx%dx%d   %s" % ((manifest["set"], part, format(entry["count"], ",")) + tuple(
             entry["shape"]) + (_counts(manifest, entry["class_counts"]),)))

@@ -7,11 +7,11 @@ from data_prep import download, official
 
 # A file or folder as it was found. record: its name, size and SHA-256, for the manifest; official: whether its checksum is
 # the published one.
-Found = namedtuple("Found", "path record official")
+Fetched = namedtuple("Fetched", "path record official")
 
 
 def sets_file(dataset, given, downloads, unofficial=False):
-    """The Found that the set `dataset` is read from: in the file or folder `given`, else in `downloads`, else fetched.
+    """The Fetched that the set `dataset` is read from: in the file or folder `given`, else in `downloads`, else fetched.
 
     `unofficial`: take files of other sizes and checksums under the official names. Fail where there is nothing to find
     and nothing to fetch, with how to get it.
@@ -22,7 +22,7 @@ def sets_file(dataset, given, downloads, unofficial=False):
 
 
 def imagenet32(given, downloads, unofficial=False):
-    """The Founds of ImageNet32's training and validation part."""
+    """The Fetched of ImageNet32's training and validation part."""
     if given and not os.path.isdir(given):
         raise errors.Fail("FROM=%s is one file, and ImageNet32 has two, for training and validation: name the folder of both" % given)
     for pair in official.IMAGENET32:
@@ -35,7 +35,7 @@ def imagenet32(given, downloads, unofficial=False):
 
 
 def ferplus(given, downloads, unofficial=False):
-    """(Found of FER2013's pixels, Founds of the three label.csv, Found of fer2013new.csv or None with a folder of PNGs)."""
+    """(Fetched of FER2013's pixels, Fetched of the three label.csv, Fetched of fer2013new.csv or None with a folder of PNGs)."""
     places = _ferplus_places(given) + _ferplus_places(downloads)
     folder = next(filter(is_png_folder, places), None)
     if folder:
@@ -72,14 +72,14 @@ def located(choices, places, unofficial):
 
 
 def checked(file, path, unofficial=False):
-    """The Found of `path`, held to the size and checksum of `file` (official.File). Fail where they differ."""
+    """The Fetched of `path`, held to the size and checksum of `file` (official.File). Fail where they differ."""
     if os.path.isdir(path):
         return as_it_is(path)
     problem, sha256 = official.difference(file, path)
     if problem and not unofficial:
         raise errors.Fail("%s is not the official file: %s; remove it and get it again, or say UNOFFICIAL=1 (--unofficial) "
                           "if it is meant to differ" % (path, problem))
-    return Found(path, dict(name=file.name, size=os.path.getsize(path), sha256=sha256), bool(file.digest) and not problem)
+    return Fetched(path, dict(name=file.name, size=os.path.getsize(path), sha256=sha256), bool(file.digest) and not problem)
 
 
 def _given(choices, given, unofficial):
@@ -87,9 +87,9 @@ def _given(choices, given, unofficial):
 
 
 def as_it_is(path):
-    """The Found of a file or folder that there is no official one to hold against."""
+    """The Fetched of a file or folder that there is no official one to hold against."""
     if os.path.isdir(path):
-        return Found(path, dict(name=os.path.basename(os.path.abspath(path)), size=None, sha256=None), False)
+        return Fetched(path, dict(name=os.path.basename(os.path.abspath(path)), size=None, sha256=None), False)
     return checked(official.File(os.path.basename(path), None, None, ()), path)
 
 

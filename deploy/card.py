@@ -15,7 +15,8 @@ from common.progress import duration
 from deploy import check, export
 from evaluation.report import show
 from fer_lite import names
-from paper import facts
+from paper import experiments, facts, ours
+from training import transplant
 
 README = "README.md"
 BEGIN, END = "<!-- networks: written by `make model` -->", "<!-- end of networks -->"
@@ -63,27 +64,29 @@ def metrics(folder, split):
     return show.read(path) if os.path.exists(path) else None
 
 
-def row_of(path):
-    """Table II's row of a run, from its folder's name; None where it is none (other lengths, other sources)."""
-    found = re.search(r"resnet(\d+)_ferplus_from_([a-z0-9]+)(-\w+)?", path)
-    if not found:
-        return None
-    source = None if found.group(2) == "none" else found.group(2)
-    return next((row for row in facts.TABLE2 if (row.depth, row.source) == (int(found.group(1)), source)), None)
-
-
 def chain(path):
     """The runs that made a caffemodel, the last first: [(folder, run.json)]; a fine-tuning is followed by its pretraining."""
     folder = os.path.dirname(path)
     found = [(folder, export.run_record(path))]
-    wanted = found[0][1].get("inputs", {}).get("weights")
     commands = [session.get("command", []) for session in found[0][1].get("sessions", [])]
     for command in commands:
-        weights = command[command.index("--weights") + 1] if "--weights" in command[:-1] else None
-        for place in (weights, os.path.join(folder, "..", "..", os.path.basename(os.path.dirname(weights or "")), "final.caffemodel")):
-            if wanted and place and os.path.isfile(place) and files.sha256(place) == wanted:
+        if "--weights" not in command[:-1]:
+            continue
+        wanted, weights = _source(found[0][1], folder, command[command.index("--weights") + 1])
+        for place in (weights, os.path.join(folder, "..", "..", os.path.basename(os.path.dirname(weights)), "final.caffemodel")):
+            if os.path.isfile(place) and files.sha256(place) == wanted:
                 return found + [(os.path.dirname(os.path.normpath(place)), export.run_record(place))]
     return found
+
+
+def _source(run, folder, weights):
+    """(hash, path) of the pretrained caffemodel of a fine-tuning in `folder` that was given the path `weights`, as it was then."""
+    for place in (weights, os.path.join(folder, "..", os.path.basename(weights))):
+        if os.path.isfile(place):
+            source = transplant.origin(place)
+            if source.path != place:
+                return source.sha256, source.path
+    return run.get("inputs", {}).get("weights"), weights  # version 1 of a run's description has the file's hash
 
 
 def made_how(path):
@@ -103,7 +106,8 @@ def made_how(path):
             "versions": last.get("versions"),
             "iterations": run.get("iteration"), "epochs": log[-1]["epoch"] if log else None, "seconds": run.get("seconds"),
             "solver": inputs.get("solver"),
-            "train": {key: inputs.get("train", {}).get(key) for key in ("lmdb", "images", "sha256")}})
+            "train": dict({key: inputs.get("train", {}).get(key) for key in ("images", "sha256")},
+                          lmdb=last.get("lmdbs", {}).get("train") or inputs.get("train", {}).get("lmdb"))})
     return runs
 
 
@@ -149,8 +153,8 @@ def _accuracy(about, row):
     if row:
         if about["trial"]:
             lines.append("| the paper, trial %d | %.2f%% | | %d | PrivateTest |" % (
-                about["trial"], row.trials[about["trial"] - 1], facts.FERPLUS_IMAGES["test"]))
-        lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, facts.FERPLUS_IMAGES["test"]))
+                about["trial"], row.trials[about["trial"] - 1], ours.FERPLUS_IMAGES["test"]))
+        lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, ours.FERPLUS_IMAGES["test"]))
     if names.INT8 in a:
         lines += ["", "int8 costs %+.2f points with ten crops, %+.2f with one." % tuple(
             100 * (a[names.INT8][key] - a[names.FLOAT][key]) for key in ("ten_crops", "one_crop"))]
@@ -246,10 +250,9 @@ def make(model, name, root, data_folder, split, caffe):
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
         raise errors.Fail("NAME=%s: a network's name is small letters, digits, _ . and -" % name)
     path, folder = folder_of(model)
-    row = row_of(os.path.abspath(path))
+    row, found = experiments.row_of(path), experiments.recognised(path)
     tested = metrics(folder, split)
-    trial = re.fullmatch(r"trial([1-5])", os.path.basename(os.path.abspath(folder)))
-    more = {"row": row.row if row else None, "trial": int(trial.group(1)) if trial else None, "training": made_how(path)}
+    more = {"row": row.row if row else None, "trial": found.trial if found and found.trial in facts.TRIALS else None, "training": made_how(path)}
     if tested:
         if tested["made_from"]["weights_sha256"] != files.sha256(path):
             raise errors.Fail("metrics_%s.json in %s is of other weights: test it again with `make eval`" % (split, folder))
@@ -271,7 +274,7 @@ def main():
     parser.add_argument("--root", default="models")
     parser.add_argument("--data", default="data/ferplus")
     parser.add_argument("--split", default="valid")
-    parser.add_argument("--caffe", default="env/run python3", help='command that runs Python with Caffe; "" to go without')
+    parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')
     args = parser.parse_args()
     about = make(args.model, args.name, args.root, args.data, args.split, args.caffe)
     print(export.report(about, os.path.join(args.root, args.name)))

@@ -124,7 +124,7 @@ def check_checksums(root):
 def main():
     parser = argparse.ArgumentParser(prog="python -m deploy.check", description=__doc__.splitlines()[0])
     parser.add_argument("root", nargs="?", default="models")
-    parser.add_argument("--caffe", default="env/run python3", help='command that runs Python with Caffe; "" to go without')
+    parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')
     args = parser.parse_args()
     found = networks(args.root)
     if not found:

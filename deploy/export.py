@@ -175,7 +175,7 @@ def has_part(folder, split):
     return os.path.isfile(os.path.join(folder, split + "_lmdb", "data.mdb"))
 
 
-def export(path, out, data_folder, split="valid", caffe="env/run python3", prototxts=None, name=None, more={}, extra=None):
+def export(path, out, data_folder, split="valid", caffe="bash env/run python3", prototxts=None, name=None, more={}, extra=None):
     """Export the caffemodel at `path` to the folder `out`, whole or not at all; return model.json's dict.
 
     `data_folder`: where train_lmdb (int8) and SPLIT_lmdb (what it costs) lie, neither needed; `caffe`: the command that runs
@@ -235,7 +235,7 @@ def main():
     parser.add_argument("--deploy", help="its deploy prototxt (default: the one of prototxt/ that fits)")
     parser.add_argument("--data", default="data/ferplus", help="data set's folder: mean, images for int8 and its accuracy")
     parser.add_argument("--split", default="valid", help="part on which accuracies are measured")
-    parser.add_argument("--caffe", default="env/run python3", help='command that runs Python with Caffe; "" to go without')
+    parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')
     args = parser.parse_args()
     path = find(args.model)
     out = args.out or os.path.join("exports", default_name(path))

@@ -17,7 +17,7 @@ rootfs_build() {
   say "making $rootfs: Debian 11 with Caffe (about a minute, 1 GB; log $log)"
   rm -rf "$CACHE"/rootfs-*.part  # of killed runs
   # Without the lock: what a killed run has started may hang for ever.
-  "$ROOT/env/make_rootfs" "$part" "$log" 9>&- || {
+  bash "$ROOT/env/make_rootfs" "$part" "$log" 9>&- || {
     fail "the rootfs could not be made: $(problem "$log") (network? DEBIAN_MIRROR? log $log)"
     rm -rf "$part"; return 1
   }
@@ -44,6 +44,7 @@ rootfs_enter() {
       fail "$folder lies in a system folder, which the environment replaces: work elsewhere"; exit 1 ;;
     esac
   done
+  see_all 'bin|boot|etc|lib|lib32|lib64|libx32|sbin|usr' "$@" || exit 1
   leave_host
   exec {in_use}<"$rootfs" && flock -s "$in_use"  # CMD keeps it open, so remove_older lets this rootfs live
   if bwrap --dev-bind / / true 2>/dev/null; then bubble "$@"; else enter_chroot "$@"; fi
@@ -70,16 +71,18 @@ bubble() {  # run CMD under bubblewrap
 # send them to CMD, which tells its process id through a pipe before it starts. In the foreground of a terminal
 # Ctrl-C reaches CMD by itself; elsewhere CMD gets a session of its own, and a signal goes to all of that.
 relay() {
-  local pgrp tpgid job status pipe child="" group="" waiting=yes
+  local pgrp tpgid job status pipe child="" group="" waiting=yes signals=INT,QUIT,TERM
   read -r _ _ _ _ pgrp _ _ tpgid _ <"/proc/$$/stat"
   exec {pipe}<> <(:)
   trap 'pass_on TERM' TERM
+  # Under nohup SIGHUP stays ignored, here and by CMD.
+  [ -n "$(trap -p HUP)" ] || { signals+=,HUP; trap 'pass_on HUP' HUP; }
   if [ "$pgrp" = "$tpgid" ]; then trap '' INT QUIT
   else options+=(--new-session); group=-; trap 'pass_on INT' INT; trap 'pass_on QUIT' QUIT; fi
   (
-    trap '' INT QUIT TERM
+    trap '' INT QUIT TERM HUP
     exec bwrap "${options[@]}" /bin/bash -c "echo \$\$ >&$pipe
-      exec $pipe>&- /usr/bin/env --default-signal=INT,QUIT,TERM $INSIDE \"\$@\"" bash "$@"
+      exec $pipe>&- /usr/bin/env --default-signal=$signals $INSIDE \"\$@\"" bash "$@"
   ) <&0 &
   job=$!
   while [ -n "$waiting" ]; do waiting=; wait "$job"; status=$?; done

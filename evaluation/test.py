@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 import engines
-from common import errors, files, progress
+from common import errors, files, progress, streams
 from common.caffe import lmdbs, text
 from common.caffe import messages as m
 from evaluation import data, metrics
@@ -81,6 +81,7 @@ def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None
 
 
 @errors.main
+@streams.unfailing()
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m evaluation.test", description=__doc__.splitlines()[0])
     parser.add_argument("--deploy", required=True, help="deploy prototxt")

@@ -7,7 +7,8 @@
 DEPLOY_PYTHON ?= python3
 DEPLOY_PIP    ?=
 DEPLOY_ENV    ?= .venv-deploy
-DEPLOY        := $(DEPLOY_ENV)/bin/python
+DEPLOY        := $(OWN_PYTHON) $(DEPLOY_ENV)/bin/python
+$(call renew_venv,$(DEPLOY_ENV))
 
 MODEL  ?=
 OUT    ?=
@@ -34,7 +35,7 @@ DEPLOY_SPLIT = $(if $(filter file,$(origin SPLIT)),valid,$(SPLIT))
 $(DEPLOY_ENV)/.complete: env/deploy.txt
 	@$(DEPLOY_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "error: this needs Python 3.10 or later, and $(DEPLOY_PYTHON) is none: set DEPLOY_PYTHON=python3.12 or the like" >&2; exit 1; }
-	@test -x $(DEPLOY) || { echo "making $(DEPLOY_ENV): NumPy, OpenCV and ONNX Runtime (half a minute)" >&2; $(DEPLOY_PYTHON) -m venv $(DEPLOY_ENV); }
+	@$(call make_venv,$(DEPLOY_ENV),$(DEPLOY_PYTHON),NumPy$(comma) OpenCV and ONNX Runtime (half a minute),DEPLOY_ENV)
 	@echo '*' > $(DEPLOY_ENV)/.gitignore
 	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt
 	@touch $@

@@ -19,7 +19,7 @@ table2: ## Table II, single networks: the paper's figures and ours
 table3: ## Table III, ensembles
 table4: ## Table IV, the literature's methods
 table2 table3 table4: | env
-	@$(PYTHON) -m evaluation.report.tables $@ $(REPORT_FROM) --format $(FORMAT) --csv $(RESULTS)/$@_$(SPLIT).csv
+	@$(PYTHON) -m evaluation.report.tables $@ $(REPORT_FROM) --format $(FORMAT) --out $(RESULTS)
 
 fig2: ## Figure 2, the confusion matrix of ROWS, as PNG and SVG
 fig3: ## Figure 3, information density
@@ -34,8 +34,8 @@ judge: | env ## intervals, per-class figures, calibration, duplicates, agreement
 	@$(PYTHON) -m evaluation.report.judging $(REPORT_FROM) --data $(W)data/ferplus $(or $(ROWS),$(error judge needs ROWS=8 or ROWS=8+11)) $(AGAINST)
 
 report: | env ## all results as one HTML page that needs no network
-	@$(PYTHON) -m evaluation.report.page $(REPORT_FROM) --data $(W)data/ferplus --out $(RESULTS)/report_$(SPLIT).html \
-	  --commit "$$(git describe --always --dirty 2>/dev/null)"
+	@$(PYTHON) -m evaluation.report.page $(REPORT_FROM) --data $(W)data/ferplus --out $(RESULTS) \
+	  --commit "$$(GIT_CEILING_DIRECTORIES="$${PWD%/*}" git describe --always --dirty 2>/dev/null)"
 
 bench: bench-eval
 bench-eval: | env
@@ -46,5 +46,5 @@ bench-eval: | env
 test: $(if $(TESTS),,test-page)
 test-page: | env ## open a page of synthetic scores in headless Chromium (skipped where there is none)
 	@mkdir -p $(RESULTS) && made=$$(mktemp -d $(RESULTS)/page_test.XXXXXX) && trap 'rm -rf "$$made"' EXIT && \
-	  $(RUN) python3 tests/synthetic_scores.py $$made/runs && $(RUN) python3 -m evaluation.report.page --runs $$made/runs --out $$made/report.html && \
-	  python3 tests/page_in_chromium.py $$made/report.html
+	  $(RUN) python3 tests/synthetic_scores.py $$made/runs && $(RUN) python3 -m evaluation.report.page --runs $$made/runs --out $$made && \
+	  python3 tests/page_in_chromium.py $$made/report_*.html

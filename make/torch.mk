@@ -7,10 +7,12 @@ DEVICE       ?= cpu
 TORCH_PYTHON ?= python3
 TORCH_PIP    ?=
 TORCH_ENV    ?= .venv-torch
-TORCH        := $(TORCH_ENV)/bin/python
+TORCH        := $(OWN_PYTHON) $(TORCH_ENV)/bin/python
+$(call renew_venv,$(TORCH_ENV))
 
 $(call known,DEVICE,$(DEVICE),cpu cuda)
 $(call known,PRECISION,$(PRECISION),fp32 tf32 bf16)
+$(if $(filter-out fp32,$(PRECISION)),$(if $(filter torch,$(ENGINE)),,$(error PRECISION=$(PRECISION) is the PyTorch engine's: add ENGINE=torch)))
 ifeq ($(DEVICE),cuda)
 GPU := $(or $(GPU),0)
 endif
@@ -19,7 +21,7 @@ endif
 $(TORCH_ENV)/.complete: env/torch.txt
 	@$(TORCH_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "error: ENGINE=torch needs Python 3.10 or later, and $(TORCH_PYTHON) is none: set TORCH_PYTHON=python3.12 or the like" >&2; exit 1; }
-	@test -x $(TORCH) || { echo "making $(TORCH_ENV): PyTorch for ENGINE=torch (a minute)"; $(TORCH_PYTHON) -m venv $(TORCH_ENV); }
+	@$(call make_venv,$(TORCH_ENV),$(TORCH_PYTHON),PyTorch for ENGINE=torch (a minute),TORCH_ENV)
 	@echo '*' > $(TORCH_ENV)/.gitignore
 	@$(TORCH) -m pip install --quiet --disable-pip-version-check $(TORCH_PIP) -r env/torch.txt
 	@touch $@

@@ -9,8 +9,8 @@ ROW    ?=
 
 comma := ,
 expand = $(foreach part,$(subst $(comma), ,$(1)),$(if $(findstring -,$(part)),$(shell seq $(subst -, ,$(part))),$(part)))
-# Table II's rows as number:depth:source, from the paper's facts.
-TABLE2_ROWS = $(shell sed -n 's/^    Row.\([0-9]*\), \([0-9]*\), "\{0,1\}\([A-Za-z0-9]*\).*/\1:\2:\3/p' paper/facts.py | sed 's/:None$$/:none/')
+# Table II's rows as number:depth:source.
+TABLE2_ROWS = $(shell $(PYTHON) -m paper.experiments)
 # (number:depth:source, with colons as blanks): the metrics of that row's TRIALS.
 trial_metrics = $(foreach trial,$(call expand,$(TRIALS)),$(call finetuned,$(word 2,$(1)),$(word 3,$(1)),$(trial))/metrics_$(SPLIT).json)
 row_metrics = $(foreach row,$(TABLE2_ROWS),$(if $(filter $(1),$(firstword $(subst :, ,$(row)))),$(call trial_metrics,$(subst :, ,$(row)))))
@@ -21,7 +21,7 @@ LOGGED = $(or $(patsubst %/log.csv,%,$(sort $(wildcard $(RUNS)/*/log.csv $(RUNS)
 .PHONY: row experiment status curves bench bench-training
 
 # Train and test what is missing of ROWS. A run that fails does not keep the others back: make again retries it.
-experiment:
+experiment: | env
 	@$(MAKE) --no-print-directory --keep-going $(or $(strip $(call row_metrics,$(call expand,$(or $(ROWS),1-12)))),no-such-row)
 
 # Table II is printed (report.mk) when it is complete; SHOW=1 prints what is there and trains nothing.
@@ -38,7 +38,7 @@ status: | env ## how Table II stands: done, running, stopped, failed, missing, t
 	@$(PYTHON) -m evaluation.report.status --runs $(RUNS) --split $(SPLIT) $(PRETRAIN_EPOCHS:%=--pretrain-epochs %) $(FINETUNE_EPOCHS:%=--finetune-epochs %)
 
 curves: | env ## draw loss, rate and validation accuracy of every run in RUNS, and all in one picture
-	@$(PYTHON) -m evaluation.report.curves $(LOGGED) --out $(W)results/curves.png
+	@$(PYTHON) -m evaluation.report.curves $(LOGGED) --out $(W)results/curves$(addprefix _,$(filter-out caffe,$(ENGINE_NAME))).png
 
 bench: bench-training ## speed: training against the stock caffe, testing against caffe.Classifier
 bench-training: | env

@@ -24,19 +24,20 @@ RATES = {"pretrain": ours.PRETRAIN_RATE, "finetune": facts.FINETUNE_RATE, "scrat
 
 def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epochs=ours.PRETRAIN_EPOCHS,
               ferplus_epochs=facts.FINETUNE_EPOCHS, pretrain_batch=ours.PRETRAIN_BATCH, ferplus_batch=ours.FERPLUS_BATCH,
-              rates=RATES, decay=ours.WEIGHT_DECAY, mirror=MIRRORED, mean_value=None, final_rate=ours.FINAL_RATE, form=(), header=HEADER):
+              rates=RATES, decay=ours.WEIGHT_DECAY, mirror=MIRRORED, mean_value=None, final_rate=ours.FINAL_RATE, form=(), header=HEADER, put=text.write):
     """Write all nets and solvers under the folder `root`; paths inside them begin with `root` too.
 
-    `datasets`: name -> dict(classes, train, test, test_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
+    `datasets`: name -> dict(classes, train, valid, valid_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
     `pretrain_batch`, `ferplus_batch`: images of a training batch; `rates`: pretrain, finetune, scratch; `decay`: weight decay; `mirror`: which of
     MIRRORS mirror while training; `mean_value`: subtracted in pretraining in place of the set's mean (FER+'s tests read its mean from a file); `final_rate`: of FER+'s new layer
-    beside the rest; `form`: of the network (resnet.trunk). Returns the paths written.
+    beside the rest; `form`: of the network (resnet.trunk);
+    `put`: takes (path, message, header), text.write or held. Returns the paths written.
     """
     written, form = [], dict(form)
 
     def write(name, message):
         written.append(os.path.join(root, name))
-        text.write(written[-1], message, header)
+        put(written[-1], message, header)
         return written[-1]
 
     for depth in depths:
@@ -44,12 +45,12 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
             stem = "resnet%d_%s" % (depth, dataset)
             data = os.path.join(root, "data", dataset)
             batch = ferplus_batch if dataset == "ferplus" else pretrain_batch
-            test = "valid_lmdb" if dataset == "ferplus" else "test_lmdb"
+            valid = "valid_lmdb" if dataset == "ferplus" else "test_lmdb"
             step = "ferplus" if dataset == "ferplus" else "pretrain"
             write("prototxt/%s_deploy.prototxt" % stem, resnet.deploy_net(depth, dataset, size["classes"], **form))
             net = write("prototxt/%s_train.prototxt" % stem, resnet.train_net(
-                depth, dataset, size["classes"], os.path.join(data, "train_lmdb"), os.path.join(data, test),
-                os.path.join(data, "mean.binaryproto") if mean_value is None or step == "ferplus" else mean_value, batch, size["test_batch"],
+                depth, dataset, size["classes"], os.path.join(data, "train_lmdb"), os.path.join(data, valid),
+                os.path.join(data, "mean.binaryproto") if mean_value is None or step == "ferplus" else mean_value, batch, size["valid_batch"],
                 step in mirror, final_rate if step == "ferplus" else 1, **form))
             for name, make in SOLVERS.items():
                 if (dataset == "ferplus") == (name == "pretrain"):
@@ -57,13 +58,13 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
                 ending = "" if name == "pretrain" else "_" + name
                 epochs = pretrain_epochs[dataset] if name == "pretrain" else ferplus_epochs
                 write("solvers/%s%s.prototxt" % (stem, ending), make(
-                    net, os.path.join(root, "runs", stem + ending), size["train"], size["test"], size["test_batch"],
+                    net, os.path.join(root, "runs", stem + ending), size["train"], size["valid"], size["valid_batch"],
                     epochs=epochs, batch=batch, rate=rates[name], decay=decay))
-    written += write_recipes(root, header)
+    written += write_recipes(root, header, put)
     return written
 
 
-def write_recipes(root="", header=HEADER):
+def write_recipes(root="", header=HEADER, put=text.write):
     """Write the nets and solvers of paper/recipe.py under the folder `root`; the paths written."""
     data, written = os.path.join(root, "data", "ferplus_votes"), []
     for each in recipe.RECIPES.values():
@@ -71,14 +72,24 @@ def write_recipes(root="", header=HEADER):
         form = dict(widths=[each.width * times for times in (1, 2, 4)])
         train, deploy, solve = (os.path.join(root, name % each.name) for name in (
             "prototxt/%s_train.prototxt", "prototxt/%s_deploy.prototxt", "solvers/%s.prototxt"))
-        text.write(train, resnet.train_net(
+        put(train, resnet.train_net(
             each.depth, "ferplus", len(facts.EXPRESSIONS), os.path.join(data, "train_lmdb"), os.path.join(data, "valid_lmdb"),
             os.path.join(data, "mean.binaryproto"), each.batch, recipe.VALID_BATCH, crop=0, name=name, **form), header)
-        text.write(deploy, resnet.deploy_net(each.depth, "ferplus", len(facts.EXPRESSIONS), 1, recipe.SIDE, name, **form), header)
-        text.write(solve, solver.falling(train, os.path.join(root, "runs", each.name), each, recipe.TRAIN, recipe.VALID,
+        put(deploy, resnet.deploy_net(each.depth, "ferplus", len(facts.EXPRESSIONS), 1, recipe.SIDE, name, **form), header)
+        put(solve, solver.falling(train, os.path.join(root, "runs", each.name), each, recipe.TRAIN, recipe.VALID,
                                          recipe.VALID_BATCH, recipe.EPOCHS_A_VALIDATION), header)
         written += [train, deploy, solve]
     return written
+
+
+def held(path, message, header):
+    """Write what is missing. Fail where another message stands there: it was made with other options, or lay in another folder."""
+    if not os.path.exists(path):
+        text.write(path, message, header)
+    elif text.read(path, type(message)) != message:
+        folder = os.path.dirname(os.path.dirname(path)) or "."
+        raise errors.Fail("%s was made with other options than these (NETGEN): take another WORK to have both, or `rm -r %s/prototxt %s/solvers`"
+                          % (path, folder, folder))
 
 
 @errors.main
@@ -98,13 +109,16 @@ def main():
     parser.add_argument("--mean-value", type=_number, metavar="LEVEL", help="pretraining: subtract this from every pixel in place of the set's mean")
     parser.add_argument("--final-rate", type=_number, default=ours.FINAL_RATE, metavar="TIMES",
                         help="FER+'s new layer learns so many times as fast as the rest (default: %(default)s)")
+    parser.add_argument("--if-missing", action="store_true", help="write only what is missing; what is there must be of these options")
     args = parser.parse_args()
     if min(args.pretrain_batch, args.ferplus_batch) < 1:
         raise errors.Fail("a batch has at least one image, not %d" % min(args.pretrain_batch, args.ferplus_batch))
     form = dict(shortcut=args.shortcut, relu_after_sum=not args.no_relu_after_sum, conv_bias=args.conv_bias)
     written = write_all(args.root, args.depths, pretrain_batch=args.pretrain_batch, ferplus_batch=args.ferplus_batch,
                         rates=dict(RATES, **dict(args.rates)), decay=args.decay, mirror=args.mirror, mean_value=args.mean_value,
-                        final_rate=args.final_rate, form=form)
+                        final_rate=args.final_rate, form=form, put=held if args.if_missing else text.write)
+    if args.if_missing:
+        return
     print("wrote %d files in prototxt/ and solvers/" % len(written))
 
 

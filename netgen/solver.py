@@ -7,30 +7,30 @@ from paper import facts, ours
 DISPLAY = 100  # iterations between two loss lines of the stock `caffe train`
 
 
-def pretraining(net, prefix, train, test, test_batch, epochs, batch=ours.PRETRAIN_BATCH, rate=ours.PRETRAIN_RATE,
+def pretraining(net, prefix, train, valid, valid_batch, epochs, batch=ours.PRETRAIN_BATCH, rate=ours.PRETRAIN_RATE,
                 decay=ours.WEIGHT_DECAY):
-    """Pretraining on a source of `train` images, tested on `test` others (counts). Rate and steps are ours (paper/ours.py)."""
+    """Pretraining on a source of `train` images, validated on `valid` others (counts). Rate and steps are ours (paper/ours.py)."""
     drops = [share * epochs for share in ours.PRETRAIN_DROP_AT]
-    return nag(net, prefix, train, test, test_batch, epochs, batch,
+    return nag(net, prefix, train, valid, valid_batch, epochs, batch,
                rate, ours.PRETRAIN_DROP, drops, ours.PRETRAIN_SOLVER, decay)
 
 
-def finetuning(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
+def finetuning(net, prefix, train, valid, valid_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
                rate=facts.FINETUNE_RATE, decay=ours.WEIGHT_DECAY):
     """Fine-tuning on FER+: 8 epochs, 0.01, times 0.1 at epochs 4 and 6 (III-C). Other lengths keep the proportions."""
     drops = [drop * epochs / facts.FINETUNE_EPOCHS for drop in facts.FINETUNE_DROP_EPOCHS]
-    return nag(net, prefix, train, test, test_batch, epochs, batch,
+    return nag(net, prefix, train, valid, valid_batch, epochs, batch,
                rate, facts.FINETUNE_DROP, drops, facts.FINETUNE_SOLVER, decay)
 
 
-def from_scratch(net, prefix, train, test, test_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
+def from_scratch(net, prefix, train, valid, valid_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
                  rate=ours.SCRATCH_RATE, decay=ours.WEIGHT_DECAY):
     """Training on FER+ from random weights: fine-tuning's epochs and drops; the rate is ours."""
-    return finetuning(net, prefix, train, test, test_batch, epochs, batch, rate, decay)
+    return finetuning(net, prefix, train, valid, valid_batch, epochs, batch, rate, decay)
 
 
-def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_epochs, kind, decay=ours.WEIGHT_DECAY):
-    """A SolverParameter: rate x `drop` at each of `drop_epochs`; a validation each epoch; the whole test part each time.
+def nag(net, prefix, train, valid, valid_batch, epochs, batch, rate, drop, drop_epochs, kind, decay=ours.WEIGHT_DECAY):
+    """A SolverParameter: rate x `drop` at each of `drop_epochs`; a validation each epoch; the whole validation part each time.
 
     `net`: path of the train prototxt; `prefix`: of snapshots; both as Caffe sees them from its working directory.
     """
@@ -45,7 +45,7 @@ def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_ep
         max_iter=max_iter,
         momentum=ours.MOMENTUM,
         weight_decay=decay,
-        test_iter=[math.ceil(test / test_batch)],
+        test_iter=[math.ceil(valid / valid_batch)],
         test_interval=iterations(1 / ours.VALIDATIONS_PER_EPOCH, train, batch),
         test_initialization=False,
         display=DISPLAY,
@@ -57,9 +57,9 @@ def nag(net, prefix, train, test, test_batch, epochs, batch, rate, drop, drop_ep
     )
 
 
-def falling(net, prefix, recipe, train, test, test_batch, epochs_a_validation):
+def falling(net, prefix, recipe, train, valid, valid_batch, epochs_a_validation):
     """The solver of a paper.recipe.Recipe on `train` images: Nesterov, the rate falls along a straight line to zero."""
-    solver = nag(net, prefix, train, test, test_batch, recipe.epochs, recipe.batch, recipe.rate, 1, (), "Nesterov", recipe.decay)
+    solver = nag(net, prefix, train, valid, valid_batch, recipe.epochs, recipe.batch, recipe.rate, 1, (), "Nesterov", recipe.decay)
     solver.lr_policy, solver.power = "poly", 1
     solver.ClearField("gamma")
     solver.test_interval = iterations(epochs_a_validation, train, recipe.batch)

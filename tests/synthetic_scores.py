@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from evaluation import scores  # noqa: E402
 from evaluation.report import rows  # noqa: E402
-from paper import facts  # noqa: E402
+from paper import facts, ours  # noqa: E402
 
 SHARES = np.array([9143, 7343, 3233, 3263, 2214, 133, 567, 133], float)  # of FER+'s training part
 SPLITS = ("test", "valid")
@@ -25,7 +25,7 @@ def write(folder, only=None, trials=facts.TRIALS, n=None):
     """Write the runs of the rows `only` (numbers; None: all) in `folder`; `n`: images a part (None: FER+'s)."""
     for split in SPLITS:
         runs = rows.Runs(folder, split, (None, None), rows.ADDED)
-        count = n or facts.FERPLUS_IMAGES[split]
+        count = n or ours.FERPLUS_IMAGES[split]
         rng = np.random.RandomState(len(split))
         labels = rng.choice(len(SHARES), count, p=SHARES / SHARES.sum())
         difficulty = rng.randn(count) + np.where(SHARES[labels] < 600, 1.0, 0)

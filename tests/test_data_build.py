@@ -59,7 +59,7 @@ def test_the_label_rules(votes, paper, reference):
 
 
 def test_official_votes_must_give_the_papers_numbers():
-    members = {part: range(count) for part, count in facts.FERPLUS_IMAGES.items()}
+    members = {part: range(count) for part, count in ours.FERPLUS_IMAGES.items()}
     ferplus._check_counts("paper", members)
     with pytest.raises(errors.Fail, match="26028"):
         ferplus._check_counts("paper", dict(members, train=range(26028)))
@@ -69,14 +69,14 @@ def test_official_votes_must_give_the_papers_numbers():
 
 @pytest.mark.parametrize("separator", [",", " "])
 def test_a_list_of_names_and_labels(separator, downloads, tmp_path):
-    chosen = {line["name"]: 7 - int(line["label"]) for part in facts.FERPLUS_IMAGES
+    chosen = {line["name"]: 7 - int(line["label"]) for part in ours.FERPLUS_IMAGES
               for line in built.table(forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 0), part)[:20]}
     text = "".join("%s %s\n" % (name, label if i % 2 else facts.EXPRESSIONS[label])
                    for i, (name, label) in enumerate(chosen.items()))
     text = text.replace(" ", ",") if separator == "," else "".join("some/folder/%s\n" % line for line in text.splitlines())
     (tmp_path / "list.txt").write_text(text)
     folder = forms.build("ferplus", tmp_path / "l", "--from", downloads, "--per-class", 0, "--labels", tmp_path / "list.txt")
-    found = {line["name"]: int(line["label"]) for part in facts.FERPLUS_IMAGES for line in built.table(folder, part)}
+    found = {line["name"]: int(line["label"]) for part in ours.FERPLUS_IMAGES for line in built.table(folder, part)}
     assert found == chosen
 
 
@@ -129,7 +129,7 @@ def test_every_class_of_the_training_part_has_as_many_and_the_others_are_left(fa
 def test_the_same_bytes_whatever_the_number_of_workers(faces, downloads, tmp_path):
     for workers in (2, 3):
         other = forms.build("ferplus", tmp_path / str(workers), "--from", downloads, "--per-class", 9, workers=workers)
-        for part in facts.FERPLUS_IMAGES:
+        for part in ours.FERPLUS_IMAGES:
             assert forms.lmdb_bytes(other, part) == forms.lmdb_bytes(faces, part)
             assert built.table(other, part) == built.table(faces, part)
         assert built.manifest(other) == built.manifest(faces)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep import built, images, official, pickles
-from paper import facts
+from paper import facts, ours
 
 
 def by_name(folder, part):
@@ -219,7 +219,7 @@ def test_every_form_of_fer_gives_the_same_lmdbs(form, tmp_path):
     else:
         forms.write_folder(other, [("fer2013.csv", csv.replace("\n", "\r\n").encode())])
     made = forms.build("ferplus", tmp_path / "other", "--from", other, "--per-class", 6)
-    for part in facts.FERPLUS_IMAGES:
+    for part in ours.FERPLUS_IMAGES:
         assert forms.lmdb_bytes(made, part) == forms.lmdb_bytes(expected, part)
         assert built.table(made, part) == built.table(expected, part)
 

@@ -87,6 +87,19 @@ def test_files_are_the_callers_and_the_system_is_read_only(rootfs, tmp_path):
     assert result.stderr.count("Read-only file system") == 2
 
 
+def test_a_path_that_is_not_seen_inside_is_said(rootfs, tmp_path):
+    """Inside, the test's own /usr is the rootfs's; so what is under the host's alone is played by a folder that a link leads to."""
+    for argument in ("/usr/share", "/etc/passwd", str(tmp_path), "--from=%s" % tmp_path, "no such path", ""):
+        assert call([RUN, "true", argument], rootfs).returncode == 0
+    script = "rootfs=$1 provider=rootfs; say() { echo \"$*\" >&2; }; fail() { say \"error: $*\"; return 1; }; " + re.search(
+        r"(?s)see_all\(\) \{.*?\n\}", open(RUN).read()).group() + "; shift; see_all 'usr|etc' \"$@\""
+    link = tmp_path / "link"
+    link.symlink_to("/usr/bin/env")
+    for argument in ("/usr/bin/env", "--from=/usr/bin/env", str(link)):
+        said = call(["bash", "-c", script, "bash", str(tmp_path), "python3", argument], rootfs)
+        assert said.returncode == 1 and len(said.stderr.splitlines()) == 1 and argument in said.stderr and "/usr/bin/env" in said.stderr
+
+
 def test_inside_nothing_is_entered_again(rootfs):
     result = call([RUN, "sh", "-c", 'echo $FER_LITE_ENV; "%s" --which; CAFFE_ENV=docker "%s" echo here' % (RUN, RUN)], rootfs)
     assert result.stdout.split() == ["rootfs", "rootfs", "here"]
@@ -98,14 +111,14 @@ def caught(number, frame):
     print("caught", number, flush=True)
     time.sleep(0.3)  # as long as a snapshot takes
     sys.exit(40 + number)
-for number in (signal.SIGINT, signal.SIGTERM):
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, caught)
 print("up", flush=True)
 time.sleep(20)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("kill", [os.kill, os.killpg])
 def test_a_signal_reaches_the_command_once(rootfs, number, kill):
     run = subprocess.Popen([RUN, "python3", "-c", CATCHER], env=rootfs, stdout=subprocess.PIPE,
@@ -114,6 +127,12 @@ def test_a_signal_reaches_the_command_once(rootfs, number, kill):
     kill(run.pid, number)
     assert run.communicate(timeout=20)[0] == "caught %d\n" % number
     assert run.returncode == 40 + number
+
+
+def test_under_nohup_the_command_is_too(rootfs):
+    shown = "import signal; print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)"
+    for before, expected in (([], "False\n"), (["nohup"], "True\n")):
+        assert call(before + [RUN, "python3", "-c", shown], rootfs).stdout == expected
 
 
 def test_ctrl_c_in_a_terminal_reaches_the_command_once(rootfs):

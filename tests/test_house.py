@@ -63,3 +63,19 @@ def test_the_ground_plan():
     tracked = subprocess.check_output(["git", "-c", "safe.directory=*", "-C", ROOT, "ls-files"], universal_newlines=True).splitlines()
     folders = {name.split("/")[0] for name in tracked if "/" in name}
     assert folders <= set(FLOOR) | {"prototxt", "solvers", "models", "env", "docs", "runs", ".ci", ".github"}
+
+
+def test_one_name_is_one_type():
+    """A class or named tuple of one name means one thing wherever it stands."""
+    found = {}
+    for path in modules():
+        if os.path.relpath(path, ROOT).split(os.sep)[0] == "tests":
+            continue
+        with open(path, encoding="utf-8") as f:
+            tree = ast.parse(f.read())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(path)
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "namedtuple":
+                found.setdefault(node.args[0].value, []).append(path)
+    assert not {name: paths for name, paths in found.items() if len(paths) > 1}

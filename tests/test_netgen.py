@@ -176,7 +176,7 @@ def test_pretraining_lasts_as_long_as_the_paper_says(source):
         low, high = facts.PRETRAIN_EPOCHS_RANGE
         assert low <= s.max_iter * ours.PRETRAIN_BATCH / size["train"] <= high + 0.01
         assert s.type == "Nesterov"
-        assert s.test_iter[0] * size["test_batch"] == size["test"], "each test image once"
+        assert s.test_iter[0] * size["valid_batch"] == size["valid"], "each validation image once"
         assert s.max_iter % s.snapshot == 0 or s.max_iter // s.snapshot < ours.SNAPSHOTS
 
 
@@ -242,3 +242,11 @@ def test_other_batches_and_rates_by_the_command(tmp_path, monkeypatch, capsys):
     for wrong, said in ((["--ferplus-batch", "0"], "not 0"), (["--rates", "scratch"], "scratch is not"), (["--rates", "warm=1"], "warm=1 is not")):
         assert command(*wrong) in (1, 2)
         assert said in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_the_papers_parts_as_printed_and_as_they_are():
+    assert facts.FERPLUS_IMAGES == {"train": 26029, "valid": 3274, "test": 3312}  # III-B: validation 3,274, the rest of 32,615 for the test
+    assert sum(facts.FERPLUS_IMAGES.values()) == 32615
+    assert ours.FERPLUS_IMAGES == {"train": 26029, "valid": 3312, "test": 3274}
+    assert ours.DATASETS["ferplus"]["valid"] == ours.FERPLUS_IMAGES["valid"]
+    assert not any("test" in word for size in ours.DATASETS.values() for word in size)

@@ -144,3 +144,20 @@ def test_chromium_finds_what_is_wrong(html):
     assert "nowhere is not defined" in found
     for words in ("390 pixels, light: a picture does not load: gone", "390 pixels, dark: content is"):
         assert words in found
+
+
+def test_files_of_other_runs_have_other_names(some, tmp_path, monkeypatch):
+    """Of other engines and lengths; every table says what it was made from."""
+    def made(engines, epochs=(None, None), split="test"):
+        return results.file_name(some._replace(engines=dict.fromkeys(engines, 5), runs=some.runs._replace(epochs=epochs, split=split)), "table2")
+
+    assert made(["caffe"]) == "table2_test" and made(["caffe"], split="valid") == "table2_valid"
+    others = [made(["torch"]), made(["torch-bf16"]), made(["caffe", "torch"]), made(["torch"], ("5", None)), made(["caffe"], ("5", None)),
+              made(["caffe"], (None, "5")), made(["caffe"], ("5", "5"))]
+    assert len(set(others + ["table2_test"])) == 8
+    monkeypatch.setattr("sys.argv", ["tables", "table2", "--runs", some.runs.folder, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        tables.main()
+    with open(tmp_path / "table2_test_synthetic.csv", newline="") as f:
+        for line in csv.DictReader(f):
+            assert all(said in line["made from"] for said in ("engine: synthetic", some.runs.folder, "n = 300"))

@@ -13,17 +13,21 @@ from common import errors, files
 from common.caffe import binary, lmdbs, text
 from common.caffe import messages as m
 from netgen import nets
+from training import transplant
 
-Part = namedtuple("Part", "path images shape labels sha256")  # shape C x H x W; labels: label -> images; hash of keys, values
-# Fields of a solver that change no weight: how often something is shown or stored, and under which name.
+Contents = namedtuple("Contents", "path images shape labels sha256")  # shape C x H x W; labels: label -> images; hash of keys, values
+VERSION = 2  # of `describe`
+# A run's two parts by the phase of its net that reads them: what is looked at while training is Caffe's TEST.
+PHASES = {"train": m.TRAIN, "valid": m.TEST}
+# Fields of a solver that change no weight: how often something is shown or stored, under which name, and on what it is computed.
 NO_MATTER = ("net", "weights", "snapshot", "snapshot_prefix", "display", "average_loss", "test_iter", "test_interval",
-             "test_initialization", "device_id")
+             "test_initialization", "device_id", "solver_mode")
 
 
 def check_data(net):
-    """Read the LMDBs and the mean that `net` names; {"train": Part, "test": Part}. Fail where Caffe would abort."""
+    """Read the LMDBs and the mean that `net` names; {"train": Contents, "valid": Contents}. Fail where Caffe would abort."""
     parts = {}
-    for name, phase in (("train", m.TRAIN), ("test", m.TEST)):
+    for name, phase in PHASES.items():
         layer = nets.data_layer(net, phase)
         part = parts[name] = read_part(layer.data_param.source)
         _check_geometry(part, layer.transform_param)
@@ -34,8 +38,17 @@ def check_data(net):
     return parts
 
 
+def validated_on(solver, net, part):
+    """What a validation is of, in words: "n = 3,312", or that the solver's batches show other images than each of the part once."""
+    shown = solver.test_iter[0] * nets.data_layer(net, m.TEST).data_param.batch_size
+    if shown == part.images:
+        return "n = {:,}".format(part.images)
+    return "{:,} images in {} batches, of a part of {:,}: {}".format(
+        shown, solver.test_iter[0], part.images, "some of them twice" if shown > part.images else "not all of them")
+
+
 def read_part(path):
-    """A Part, by reading the whole LMDB (about a second for 200,000 images)."""
+    """The Contents of an LMDB, by reading the whole LMDB (about a second for 200,000 images)."""
     digest, labels, shapes = hashlib.sha256(), Counter(), Counter()
     try:
         with lmdbs.opened(path) as environment, environment.begin() as transaction:
@@ -49,7 +62,7 @@ def read_part(path):
         raise errors.Fail("%s holds something other than Datums (%s): %s" % (path, mistake, lmdbs.remedy(path))) from None
     if len(shapes) != 1:
         raise errors.Fail("%s holds images of %d sizes: %s" % (path, len(shapes), lmdbs.remedy(path)))
-    return Part(path, sum(labels.values()), next(iter(shapes)), dict(labels), digest.hexdigest())
+    return Contents(path, sum(labels.values()), next(iter(shapes)), dict(labels), digest.hexdigest())
 
 
 def _check_geometry(part, transform):
@@ -65,16 +78,77 @@ def _check_geometry(part, transform):
                 transform.mean_file, "x".join(map(str, mean.shape)), part.path, "x".join(map(str, part.shape)), lmdbs.remedy(part.path)))
 
 
-def describe(solver, net, parts, weights, engine):
-    """The inputs as a dict of what must be equal for two runs to be one: readable values, hashes where they are long."""
-    found = {"engine": engine, "net": hashlib.sha256(text.dumps(net).encode()).hexdigest()}
+def describe(solver, net, parts, weights, engine, recipe=None):
+    """The inputs as a dict of what must be equal for two runs to be one: readable values, hashes where they are long.
+
+    Version 2: contents alone, no path, so that a run whose folder, data or WORK was moved or built again stays the same run.
+    `weights`: path of the weights that the run begins with, or None; `recipe`: more plain values, or None.
+    """
+    found = {"version": VERSION, "engine": engine, "net": _sha256(text.dumps(_without_paths(net)).encode())}
     for name, part in parts.items():
-        found[name] = {"lmdb": part.path, "images": part.images, "sha256": part.sha256}
+        found[name] = {"images": part.images, "sha256": part.sha256}
+    transform = nets.data_layer(net, m.TRAIN).transform_param
+    found["mean"] = _array_sha256({"mean": [binary.read_mean(transform.mean_file)]}) if transform.mean_file else list(transform.mean_value)
+    found["weights"] = _array_sha256(transplant.copied(weights, net)) if weights else None
+    return dict(found, **_settings(solver, recipe))
+
+
+def describe_as(old, solver, net, parts, weights, engine, recipe=None):
+    """The description in the version of `old`, an earlier run's, for the two to be compared; version 2 where there is none.
+
+    Version 1 (until November 2026) held the paths of the LMDBs, a net whose hash holds those of LMDBs and mean, and hashes of
+    whole files. The paths are taken from `old`: wherever the same data lie now, the run is the same.
+    """
+    if not old or "version" in old:
+        return describe(solver, net, parts, weights, engine, recipe)
+    named = m.NetParameter()
+    named.CopyFrom(net)
+    found = {"engine": engine}
+    for name, part in parts.items():
+        first = {"train": "train", "valid": "test"}[name]
+        path = old.get(first, {}).get("lmdb", part.path)
+        layer = nets.data_layer(named, PHASES[name])
+        layer.data_param.source, mean = path, layer.transform_param.mean_file
+        if mean and path != part.path:
+            layer.transform_param.mean_file = os.path.join(os.path.dirname(path), os.path.basename(mean))
+        found[first] = {"lmdb": path, "images": part.images, "sha256": part.sha256}
+    found["net"] = _sha256(text.dumps(named).encode())
     transform = nets.data_layer(net, m.TRAIN).transform_param
     found["mean"] = files.sha256(transform.mean_file) if transform.mean_file else list(transform.mean_value)
-    found["weights"] = files.sha256(weights) if weights else None
-    found["solver"] = {f.name: _plain(getattr(solver, f.name)) for f, _ in solver.ListFields() if f.name not in NO_MATTER}
-    return found
+    found["weights"] = transplant.origin(weights).sha256 if weights else None
+    found.update(_settings(solver, recipe))
+    mode = old.get("solver", {}).get("solver_mode")  # a GPU in place of the processor changes last bits, as another engine does
+    return found if mode is None else dict(found, solver=dict(found["solver"], solver_mode=mode))
+
+
+def _settings(solver, recipe):
+    """What both versions say alike."""
+    fields = {f.name: _plain(getattr(solver, f.name)) for f, _ in solver.ListFields() if f.name not in NO_MATTER}
+    return dict({"solver": fields}, **({"recipe": recipe} if recipe else {}))
+
+
+def _without_paths(net):
+    """A copy of `net` that names neither LMDB nor mean: where they lie decides nothing."""
+    bare = m.NetParameter()
+    bare.CopyFrom(net)
+    for layer in bare.layer:
+        if layer.type == "Data":
+            layer.data_param.ClearField("source")
+            layer.transform_param.ClearField("mean_file")
+    return bare
+
+
+def _sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def _array_sha256(arrays):
+    """One hash of named lists of arrays: names, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        for array in arrays[name]:
+            digest.update(("%s %s " % (name, array.shape)).encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def _plain(value):
@@ -101,5 +175,5 @@ def differences(old, new):
             fields = sorted(set(before) | set(after))
             changed += ["%s %s -> %s" % (f, before.get(f), after.get(f)) for f in fields if before.get(f) != after.get(f)]
         else:
-            changed.append({"train": "the training data", "test": "the validation data", "net": "the net"}.get(key, "the " + key))
+            changed.append({"train": "the training data", "test": "the validation data", "valid": "the validation data", "net": "the net"}.get(key, "the " + key))
     return ", ".join(changed)

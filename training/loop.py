@@ -33,15 +33,18 @@ TIME_LIMIT = "time limit"
 class Stop:
     """Why the run should stop now: a signal's name, the time limit, or None. A second signal ends the process at once.
 
+    SIGHUP (a lost terminal, `kill -HUP`) stops nothing: as in stock Caffe it asks for a snapshot, and the run goes on.
+
     Slurm sends a signal to every process of a job, env/run passes it on, and a terminal may do both: within ECHO
     seconds it is the same one.
     """
 
     def __init__(self, seconds):
-        self.signal, self.noted = None, 0.0
+        self.signal, self.noted, self.hangup = None, 0.0, False
         self.deadline = time.monotonic() + seconds if seconds else math.inf
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
+        signal.signal(signal.SIGHUP, self._note_hangup)
 
     def _note(self, number, _):
         now = time.monotonic()
@@ -50,6 +53,14 @@ class Stop:
         elif now - self.noted > ECHO:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+    def _note_hangup(self, *_):
+        self.hangup = True
+
+    def asked(self):
+        """Whether a snapshot was asked for since the last call."""
+        asked, self.hangup = self.hangup, False
+        return asked
 
     def __call__(self):
         if self.signal:
@@ -90,7 +101,7 @@ def _cell(value):
     return "" if value is None else str(value) if isinstance(value, int) else "%.7g" % value
 
 
-class Run:
+class Training:
     """One job on one engine, from where the engine stands. `state`: of the snapshot that was restored, or {}."""
 
     def __init__(self, engine, work, scratch, state, minutes, stop):
@@ -169,7 +180,8 @@ class Run:
 
     def _snapshot_if_due(self, reason):
         n, now = self.engine.iter, time.monotonic()
-        if n == (self.good or 0) or not (self._regular(n) or reason or now >= self.next_snapshot):
+        asked = self.stop.asked()
+        if n == (self.good or 0) or not (self._regular(n) or reason or asked or now >= self.next_snapshot):
             return
         self._check_weights()
         self.log.sync()
@@ -183,6 +195,8 @@ class Run:
             self.next_snapshot = now + RETRY
             return
         self.good, self.next_snapshot = n, now + 60 * self.minutes
+        if asked:
+            self.bar.say("SIGHUP: a snapshot at iteration %d, training goes on" % n)
         self._remove_passing(n)
 
     def _regular(self, n):
@@ -217,7 +231,7 @@ class Run:
                           % (self.work.out, problem, n, schedule.rate(self.solver, max(0, n - 1)), self.last_good()))
 
     def _warn_at_chance(self, accuracy):
-        labels = self.work.parts["test"].labels
+        labels = self.work.parts["valid"].labels
         chance = max(labels.values()) / sum(labels.values())
         n = self.engine.iter
         if not self.warned and accuracy <= CHANCE * chance and (n >= CHANCE_AFTER * self.epoch or n == self.end):

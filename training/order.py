@@ -12,7 +12,7 @@ import random
 
 import lmdb
 
-from common import errors, files
+from common import errors, files, streams
 from common.caffe import lmdbs
 from common.progress import Progress
 from training import job
@@ -34,12 +34,14 @@ def reorder(source, number):
             for start in range(0, images, AT_ONCE):
                 with new.begin(write=True) as writer:
                     for place in range(start, min(images, start + AT_ONCE)):
-                        writer.put((KEY % place).encode(), reader.get(keys[order[place]]), append=True)
+                        if not writer.put((KEY % place).encode(), reader.get(keys[order[place]]), append=True):
+                            raise errors.Fail("%s is not empty, so it cannot be written in order: run it again" % temporary)
                 bar.update(place + 1)
     return target
 
 
 @errors.main
+@streams.unfailing()
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m training.order", description=__doc__.splitlines()[0])
     parser.add_argument("--lmdb", required=True, help="the training part as data_prep wrote it")

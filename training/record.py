@@ -46,7 +46,7 @@ def write(out, record):
 def standing(out, described, say):
     """What folder `out` holds of the run described: ("finished", None), ("begun", state of a snapshot) or ("new", None).
 
-    A finished run of other inputs is set aside; a begun one is not: Fail says what changed.
+    A finished run of other inputs is set aside, unless only the engine is another one; a begun one is not: Fail says what changed.
     """
     old, final = runs.read(out), os.path.join(out, runs.FINAL)
     changed = inputs.differences(old.get("inputs", {}), described)
@@ -57,6 +57,9 @@ def standing(out, described, say):
             changed = changed or runs.FINAL
         if not changed:
             return "finished", None
+        if changed == "the engine":
+            raise errors.Fail("%s was trained with the engine %s, not %s: it is kept; to have both, train in another folder (RUNS=)"
+                              % (final, old["inputs"]["engine"], described["engine"]))
         say("%s was made from other inputs (%s): kept in %s, training anew" % (final, changed, _set_aside(out)))
         return "new", None
     if old and changed == "the engine" and snapshots.iterations(out):
@@ -80,10 +83,11 @@ def _set_aside(out):
     return aside
 
 
-def begin(out, described, sources, versions, start, say):
+def begin(out, described, sources, parts, versions, start, say):
     """The record of a run that begins or continues at iteration `start`, written to run.json.
 
     `sources`: paths of the files that it was resolved from, recorded with their hashes; those that are not there are left out.
+    `parts`: name -> inputs.Contents; where they lie is of the session, not of what the run is.
     """
     record = runs.read(out) if start else {}
     before = record.get("sessions", [{}])[-1].get("versions", versions)
@@ -93,6 +97,7 @@ def begin(out, described, sources, versions, start, say):
             "uninterrupted run" % (out, " and ".join(other), "; ".join("%s, now %s" % (before.get(k), versions[k]) for k in other)))
     session = {"command": sys.argv, "began": _now(), "from_iteration": start, "versions": versions, "pid": os.getpid(),
                "host": platform.node(), "machine": _machine(), "cores": os.cpu_count(), "git_commit": git_commit(),
+               "lmdbs": {name: part.path for name, part in parts.items()},
                "files": {path: files.sha256(path) for path in sources if os.path.exists(path)}}
     record.pop("problem", None)
     record.update(inputs=described, sessions=record.get("sessions", []) + [session], state="running")
@@ -139,8 +144,9 @@ def git_commit():
     """
     if "FER_LITE_COMMIT" in os.environ:
         return os.environ["FER_LITE_COMMIT"] or None
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    own = dict(os.environ, GIT_CEILING_DIRECTORIES=os.path.dirname(root))  # an unpacked archive in another project's checkout has none
     command = ["git", "-c", "safe.directory=*", "-C", root, "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+changes"]
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        return subprocess.check_output(command, stderr=subprocess.DEVNULL).decode().strip()
+        return subprocess.check_output(command, env=own, stderr=subprocess.DEVNULL).decode().strip()
     return None

@@ -2,7 +2,7 @@
 
     python3 -m training.run --solver solvers/resnet20_cifar10.prototxt --out runs/resnet20_cifar10
     python3 -m training.run --solver solvers/resnet20_ferplus_finetune.prototxt --trial 1 \\
-        --weights runs/resnet20_cifar10/final.caffemodel --out runs/resnet20_ferplus_from_cifar10/trial1
+        --weights runs/resnet20_ferplus_from_cifar10/init.caffemodel --out runs/resnet20_ferplus_from_cifar10/trial1
 
 Writes solver.prototxt (the stock `caffe train --solver` runs it), log.csv, run.json, snapshots and, last,
 final.caffemodel. Pretraining, fine-tuning and training from scratch differ by the solver and --weights only (III-B).
@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 import engines
-from common import errors, parallel
+from common import errors, parallel, streams
 from common import runs as kept_runs
 from common.caffe import messages as m
 from common.caffe import text
@@ -27,6 +27,7 @@ from training import inputs, job, loop, record, snapshots, transplant
 
 
 @errors.main
+@streams.unfailing()
 def main():
     args = _arguments()
     out = args.out.rstrip("/")
@@ -36,16 +37,18 @@ def main():
     parts = inputs.check_data(net)
     if args.epochs:
         job.stretch(solver, net, parts["train"].images, args.epochs)
-    described = inputs.describe(solver, net, parts, args.weights, args.engine)
-    if args.recipe:
-        described["recipe"] = recipe.described(recipe.RECIPES[args.recipe])
-    work = job.Job(out, solver, net, parts, inputs.identity(described))
+    made_from = solver, net, parts, args.weights, args.engine, recipe.described(recipe.RECIPES[args.recipe]) if args.recipe else None
     with record.claimed(out), tempfile.TemporaryDirectory(prefix="fer-lite-", dir=_memory()) as scratch:
+        # A run that was begun under an earlier description keeps it to its end: its snapshots are known by it.
+        described = inputs.describe_as(kept_runs.read(out).get("inputs"), *made_from)
         standing, state = record.standing(out, described, say)
+        if standing == "new":
+            described = inputs.describe(*made_from)
         if standing == "finished":
             os.utime(os.path.join(out, kept_runs.FINAL))  # make goes by times, and found something newer
             say("%s is finished, and nothing that it was made from has changed" % out)
             return 0
+        work = job.Job(out, solver, net, parts, inputs.identity(described))
         return _train(work, described, args, scratch, state or {})
 
 
@@ -53,8 +56,9 @@ def _train(work, described, args, scratch, state):
     out, stop = work.out, loop.Stop(args.stop_after)
     with _nothing_left_of_a_refused(work):
         engine = _engine(work, args, scratch, state)
-    kept = record.begin(out, described, _sources(work, args), engine.versions(), engine.iter, say)
-    run = loop.Run(engine, work, scratch, state, args.snapshot_minutes, stop)
+    _say_what_is_validated(work)
+    kept = record.begin(out, described, _sources(work, args), work.parts, engine.versions(), engine.iter, say)
+    run = loop.Training(engine, work, scratch, state, args.snapshot_minutes, stop)
     outcome = "failed"
     try:
         reason = run.train() or run.save(
@@ -67,8 +71,8 @@ def _train(work, described, args, scratch, state):
         if outcome != "finished":
             record.end(out, kept, outcome, engine.iter, run.seconds())
     if reason is None:
-        say("%s is finished: validation %.2f%% (n = %d), %s" % (
-            out, 100 * run.accuracy, work.parts["test"].images, os.path.join(out, kept_runs.FINAL)))
+        say("%s is finished: validation %.2f%% (%s), %s" % (
+            out, 100 * run.accuracy, inputs.validated_on(work.solver, work.net, work.parts["valid"]), os.path.join(out, kept_runs.FINAL)))
         return 0
     say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
         out, reason, engine.iter, work.solver.max_iter, run.last_good()))
@@ -86,6 +90,14 @@ def _engine(work, args, scratch, state):
     elif args.weights:
         print(transplant.transplant(args.weights, engine, nets.final_layer(work.net).name), flush=True)
     return engine
+
+
+def _say_what_is_validated(work):
+    part = work.parts["valid"]
+    words = inputs.validated_on(work.solver, work.net, part)
+    if not words.startswith("n ="):
+        say("warning: %s validates on %s; to see each once, put valid=%d and a valid_batch that divides it into DATASETS in paper/ours.py and run "
+            "`make prototxt` (%s; what is tested at the end is each image once all the same)" % (work.out, words, part.images, part.path))
 
 
 @contextlib.contextmanager
@@ -152,6 +164,13 @@ def positive(text_):
     raise errors.Fail("%s is no number above 0, for epochs or minutes" % text_)
 
 
+def gpu(text_):
+    """The number of one GPU."""
+    if not text_.isdigit():
+        raise errors.Fail("GPU=%s is no number of one GPU: GPU=0, a run takes one" % text_)
+    return int(text_)
+
+
 def trial(text_):
     """The number of a trial."""
     if not text_.isdigit() or int(text_) < 1:
@@ -163,10 +182,10 @@ def _arguments():
     parser = argparse.ArgumentParser(prog="python3 -m training.run", description=__doc__.splitlines()[0])
     parser.add_argument("--solver", required=True, help="a solver of solvers/")
     parser.add_argument("--out", required=True, help="the run's folder")
-    parser.add_argument("--weights", help="caffemodel of a pretrained network: everything but its final layer is copied")
+    parser.add_argument("--weights", help="init.caffemodel of training.transplant, or a pretrained network: all but its final layer is copied")
     parser.add_argument("--trial", type=trial, default=ours.PRETRAIN_TRIAL, help="seed of initialisation, crops and order")
     parser.add_argument("--epochs", type=positive, help="another length; rate steps keep their share of the run")
-    parser.add_argument("--gpu", type=int, help="GPU number, with a Caffe that was built for it")
+    parser.add_argument("--gpu", type=gpu, help="GPU number, with a Caffe that was built for it")
     parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
     parser.add_argument("--recipe", choices=sorted(recipe.RECIPES), help="train on FER+'s votes by a recipe of paper/recipe.py")
     parser.add_argument("--stop-after", type=seconds, help="snapshot and stop after this time: 90m, 2h, 45s")

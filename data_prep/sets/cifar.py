@@ -9,7 +9,7 @@ import numpy as np
 
 from common import errors
 from data_prep import archives, pickles
-from data_prep.batch import Batch
+from data_prep.batch import Bundle
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -111,7 +111,7 @@ def _batches(part, stem, quality, rows, labels, names):
     names = names or ["%s_%05d" % (stem, i) for i in range(len(rows))]
     for start in range(0, len(rows), AT_ONCE):
         some = slice(start, start + AT_ONCE)
-        yield Batch(part, names[some], [int(label) for label in labels[some]], (to_images, rows[some], quality))
+        yield Bundle(part, names[some], [int(label) for label in labels[some]], (to_images, rows[some], quality))
 
 
 def _text(name):

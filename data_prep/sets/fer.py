@@ -22,11 +22,11 @@ SPACE = 32
 
 # All images that FER+ has votes for: parts, list of "train", "valid", "test"; names, list of str; faces, uint8 N x 48 x 48;
 # votes, int N x 10.
-Table = namedtuple("Table", "parts names faces votes")
+Voted = namedtuple("Voted", "parts names faces votes")
 
 
 def read(source, votes_paths, names_path, workers):
-    """The Table, in the order of the three label.csv files.
+    """The Voted, in the order of the three label.csv files.
 
     `source`: a CSV file, an archive with one, or (`names_path` None) the folder with FER2013Train, FER2013Valid and
     FER2013Test of PNGs; `votes_paths`: the label.csv of each part; `names_path`: fer2013new.csv.
@@ -43,7 +43,7 @@ def read(source, votes_paths, names_path, workers):
         names += part_names
         faces += [found[part][name] for name in part_names]
         votes.append(part_votes)
-    return Table(parts, names, np.stack(faces), np.concatenate(votes))
+    return Voted(parts, names, np.stack(faces), np.concatenate(votes))
 
 
 def parse(text, where):

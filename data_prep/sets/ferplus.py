@@ -69,7 +69,7 @@ def _labelled(table, rule):
 
 def _check_counts(rule, members):
     """With FER+'s own label.csv files the number of images is known to the image."""
-    expected = {"paper": facts.FERPLUS_IMAGES, "ferplus": ours.FERPLUS_RULE_IMAGES}.get(rule)
+    expected = {"paper": ours.FERPLUS_IMAGES, "ferplus": ours.FERPLUS_RULE_IMAGES}.get(rule)
     found = {part: len(numbers) for part, numbers in members.items()}
     if expected and found != expected:
         raise errors.Fail("label rule %s leaves %s images of FER+'s own votes, not %s: the rule is broken"

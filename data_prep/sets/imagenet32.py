@@ -12,7 +12,7 @@ import numpy as np
 
 from common import errors
 from data_prep import archives, official, pickles
-from data_prep.batch import Batch
+from data_prep.batch import Bundle
 from data_prep.sets import cifar
 
 BATCH = {"train": re.compile(r"train_data_batch_\d+(\.npz)?"), "test": re.compile(r"val_data(\.npz)?")}
@@ -46,7 +46,7 @@ def read(paths, about, folder):
             for rows, labels in blocks:
                 names = ["%s_%06d" % (stem, number + i) for i in range(len(rows))]
                 number += len(rows)
-                yield Batch(part, names, [label - 1 for label in labels], (cifar.to_images, rows))
+                yield Bundle(part, names, [label - 1 for label in labels], (cifar.to_images, rows))
         if not seen:
             raise errors.Fail("%s has no batch called %s" % (path, BATCH[part].pattern.replace("\\", "")))
 

@@ -21,7 +21,7 @@ CROPS_AT_ONCE = {"cpu": 100}  # in one forward pass; more is no faster on a CPU 
 CROPS_ON_GPU = 2000  # ... and keeps a GPU busy
 
 
-class Network:
+class TorchNetwork:
     """A net with its weights in the TEST phase: `probabilities(crops)`."""
 
     def __init__(self, net, model, folded=True, gpu=None, precision="fp32"):
@@ -49,7 +49,7 @@ class Network:
 @contextlib.contextmanager
 def tester(net, model, mean, folded=True, workers=None, gpu=None, precision="fp32"):
     """As engines.caffe.network.tester; `workers`: threads, 1 on a GPU."""
-    network, size = Network(net, model, folded, gpu, precision), net_facts.input_shape(net)[-1]
+    network, size = TorchNetwork(net, model, folded, gpu, precision), net_facts.input_shape(net)[-1]
     workers = 1 if gpu is not None else workers or parallel.count()
     with futures.ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
         yield lambda batches: parallel.deal(

@@ -120,7 +120,7 @@ def main():
     for kind in ("png", "svg"):
         with figures.style():
             data = image(make(args.figure, results, args.rows), kind, dpi=PNG_DPI)
-        path = os.path.join(args.out, "_".join(filter(None, (args.figure, args.rows, args.split))) + "." + kind)
+        path = os.path.join(args.out, all_results.file_name(results, args.figure, args.rows) + "." + kind)
         with files.replacing(path) as temporary, open(temporary, "wb") as f:
             f.write(data)
         print("wrote %s" % path)

@@ -1,6 +1,6 @@
 """One HTML page with all results, in one file that opens from disk without a network: `make report`.
 
-    python3 -m evaluation.report.page --out results/report_test.html [--runs runs] [--split test] [--data data/ferplus]
+    python3 -m evaluation.report.page --out results [--runs runs] [--split test] [--data data/ferplus]
 
 What it shows is gathered here and laid out by page.html (Jinja2). Pictures are inlined, each figure in a light and a
 dark form.
@@ -22,7 +22,7 @@ from evaluation import data
 from evaluation.report import curves, draw, figures, judging, rows, table, tables
 from evaluation.report import results as all_results
 from evaluation.report.table import Table, column
-from paper import facts, ours
+from paper import experiments, facts, ours
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PERCENT = "{:.2f}"
@@ -64,7 +64,7 @@ def pictures(results, best, judgement):
 def training_curves(results):
     """Pictures of the runs' logs: pretraining, and fine-tuning with one trial of each row. Only those that there are."""
     pretraining = {rows.pretraining_folder(row, results.runs): row.title for row in results.rows}
-    tuned = {os.path.join(r.members[0].folder, "trial%d" % t): "row %s, trial %d" % (r.key, t)
+    tuned = {experiments.trial(r.members[0].folder, t): "row %s, trial %d" % (r.key, t)
              for r in results.single for t in sorted(r.trials)[:1]}
     found = []
     for words, folders in (("Pretraining", pretraining), ("Training on FER+, one trial of each row", tuned)):
@@ -191,13 +191,14 @@ def render(values):
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m evaluation.report.page", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", help="default: results/report_SPLIT.html")
+    parser.add_argument("--out", default="results", help="folder; the page's name says what it is of (default: %(default)s)")
     parser.add_argument("--data", default=os.path.join("data", "ferplus"), help="folder with the LMDBs, for votes and examples")
     parser.add_argument("--commit", default="", help="which state of the code this is, to be printed on the page")
     rows.arguments(parser)
     args = parser.parse_args()
-    out = args.out or os.path.join("results", "report_%s.html" % args.split)
-    page = render(context(all_results.read(rows.chosen(args)), args.data, args.commit))
+    results = all_results.read(rows.chosen(args))
+    out = os.path.join(args.out, all_results.file_name(results, "report") + ".html")
+    page = render(context(results, args.data, args.commit))
     with files.replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as f:
         f.write(page)
     print("wrote %s (%.1f MB)" % (out, os.path.getsize(out) / 1e6))

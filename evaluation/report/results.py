@@ -2,7 +2,7 @@
 from collections import Counter, namedtuple
 
 from evaluation.report import ensemble, rows
-from paper import facts
+from paper import experiments, facts
 
 # runs: rows.Runs; rows: every Row; single, ensembles: [ensemble.Result], with or without trials; engines: Counter.
 Results = namedtuple("Results", "runs rows single ensembles engines n")
@@ -39,6 +39,13 @@ def epochs(results):
     """What short runs say of themselves; empty for the paper's lengths."""
     given = zip(("pretraining", "fine-tuning"), results.runs.epochs)
     return ", ".join("%s of %s" % (name, some(count, "epoch")) for name, count in given if count)
+
+
+def file_name(results, *words):
+    """The name, without ending, of a file of results: table2_test; what is not the paper's engine or length stands in it too."""
+    engines_ = sorted(results.engines) if set(results.engines) != {experiments.CAFFE} else []
+    lengths = ["%s%sep" % pair for pair in zip(("pretrain", "finetune"), results.runs.epochs) if pair[1]]
+    return "_".join(list(filter(None, words)) + [results.runs.split] + engines_ + lengths)
 
 
 def subtitle(results):

@@ -19,13 +19,12 @@ from common.caffe import messages as m
 from common.caffe import text
 from evaluation import scores
 from netgen import describe, resnet
-from paper import facts
+from paper import experiments, facts
 
 ADDED = os.path.join("report", "rows.csv")
-DEFAULT_RUNS = ("runs", os.path.join("runs", "torch"))  # what make takes by itself, by ENGINE
 COLUMNS = ["row", "method", "parameters", "runs", "accuracy"]
 
-# paper: the facts.Row (None for added rows); folder: holds trialN/; accuracy: a published figure (added rows only).
+# paper: the facts.Single (None for added rows); folder: holds trialN/; accuracy: a published figure (added rows only).
 Row = namedtuple("Row", "key title parameters paper folder accuracy")
 # What all rows have in common. epochs: (pretraining, fine-tuning) of short runs, None where the paper's.
 Runs = namedtuple("Runs", "folder split epochs added")
@@ -72,7 +71,7 @@ def parameters(depth):
 
 
 def scores_path(row, trial, split):
-    return os.path.join(row.folder, "trial%d" % trial, "scores_%s.npz" % split)
+    return os.path.join(experiments.trial(row.folder, trial), "scores_%s.npz" % split)
 
 
 def load(rows, runs):
@@ -107,14 +106,15 @@ def variables(runs):
     words = ["SPLIT=%s" % runs.split] if runs.split != "test" else []
     words += ["%s=%s" % pair for pair in zip(("PRETRAIN_EPOCHS", "FINETUNE_EPOCHS"), runs.epochs) if pair[1]]
     folder = os.path.normpath(runs.folder)
-    words += ["ENGINE=torch"] if os.path.basename(folder) == "torch" else []
-    return words + (["RUNS=%s" % folder] if folder not in DEFAULT_RUNS else [])
+    engine, _, precision = experiments.engine_of(folder).partition("-")
+    words += (["ENGINE=%s" % engine] if engine != experiments.CAFFE else []) + (["PRECISION=%s" % precision] if precision else [])
+    return words + (["RUNS=%s" % folder] if folder != experiments.runs_folder(engine=experiments.engine_of(folder)) else [])
 
 
 def engine(row, trial):
     """Which engine trained a trial, as its run.json says: caffe, torch, or "unknown"."""
     try:
-        with open(os.path.join(row.folder, "trial%d" % trial, "run.json")) as f:
+        with open(os.path.join(experiments.trial(row.folder, trial), "run.json")) as f:
             return json.load(f)["inputs"]["engine"]
     except (OSError, ValueError, KeyError, TypeError):
         return "unknown"
@@ -124,17 +124,11 @@ def pretraining_folder(row, runs):
     """Where the run lies that a row was pretrained in; None for a row without."""
     if row.paper is None or not row.paper.source:
         return None
-    return os.path.join(runs.folder, "resnet%d_%s%s" % (row.paper.depth, row.paper.source, _short("-%sep", runs.epochs[0])))
-
-
-def _short(form, epochs):
-    return form % epochs if epochs else ""
+    return experiments.pretraining(runs.folder, row.paper.depth, row.paper.source, runs.epochs[0])
 
 
 def _paper_row(runs, row):
-    pretraining, finetuning = runs.epochs
-    short = (_short("-%sep", pretraining) if row.source else "") + _short("_%sep", finetuning)
-    folder = os.path.join(runs.folder, "resnet%d_ferplus_from_%s%s" % (row.depth, row.source or "none", short))
+    folder = experiments.row(runs.folder, row.depth, row.source, runs.epochs)
     return Row(str(row.row), method(row.depth, row.source), parameters(row.depth), row, folder, None)
 
 

@@ -11,7 +11,7 @@ from common import errors
 from common import runs as kept_runs
 from common.progress import duration
 from evaluation.report import rows
-from paper import facts
+from paper import experiments, facts
 
 # state: missing, running, stopped, failed, trained, tested; share: of the iterations; left, took: seconds or None;
 # accuracy: in percent, of a tested run; problem: why it failed.
@@ -46,9 +46,9 @@ def _accuracy(folder, split):
 def overview(runs):
     """The whole overview as text."""
     table = [row for row in rows.table(runs) if row.paper]
-    pretrained = {(row.paper.depth, row.paper.source): standing(_pretrained(runs, row.paper), row.paper.depth, None)
+    pretrained = {(row.paper.depth, row.paper.source): standing(rows.pretraining_folder(row, runs), row.paper.depth, None)
                   for row in table if row.paper.source}
-    trials = {(row.key, t): standing(os.path.join(row.folder, "trial%d" % t), row.paper.depth, runs.split)
+    trials = {(row.key, t): standing(experiments.trial(row.folder, t), row.paper.depth, runs.split)
               for row in table for t in facts.TRIALS}
     lines = ["Table II in %s; accuracy in percent on the %s part" % (runs.folder, runs.split),
              ("%-4s%-32s%-" + str(CELL) + "s%s") % ("row", "network", "pretrained", "".join(("trial %d" % t).ljust(CELL) for t in facts.TRIALS))]
@@ -61,11 +61,6 @@ def overview(runs):
     for name, part in (("pretrainings", pretrained), ("fine-tunings and trainings from scratch", trials)):
         lines.append("%d %s: %s" % (len(part), name, _counts(part.values())))
     return "\n".join(lines + _time_left(pretrained, trials))
-
-
-def _pretrained(runs, row):
-    epochs = runs.epochs[0]
-    return os.path.join(runs.folder, "resnet%d_%s%s" % (row.depth, row.source, "-%sep" % epochs if epochs else ""))
 
 
 def _cell(s):

@@ -51,9 +51,9 @@ def to_text(table):
 
 
 def to_csv(table):
-    """The table as CSV text, all columns, full precision, empty cells empty."""
+    """The table as CSV text, all columns, full precision, empty cells empty; the last column says what all was made from."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(column.name for column in table.columns)
-    writer.writerows(["" if value is None else value for value in row] for row in table.rows)
+    writer.writerow([column.name for column in table.columns] + ["made from"])
+    writer.writerows(["" if value is None else value for value in row] + [table.subtitle] for row in table.rows)
     return out.getvalue()

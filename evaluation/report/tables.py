@@ -1,12 +1,13 @@
 """Tables II, III and IV beside the paper's: `make table2 table3 table4`.
 
-    python3 -m evaluation.report.tables table2 [--runs runs] [--split test] [--csv FILE]
+    python3 -m evaluation.report.tables table2 [--runs runs] [--split test] [--out FOLDER]
 
 Each shows the paper's figure, ours, the difference, the trials with mean and standard deviation, n, the information
 density D = accuracy in percent / parameters in millions (equation 1) with exact counts, and the commands that fill
 empty cells. What is inconsistent in the paper stays as it is and is a footnote.
 """
 import argparse
+import os
 import statistics
 
 from common import errors, files
@@ -14,7 +15,7 @@ from evaluation import metrics
 from evaluation.report import judging, rows
 from evaluation.report import results as all_results
 from evaluation.report.table import Table, column, to_csv, to_text
-from paper import facts
+from paper import facts, ours
 
 PERCENT, COUNT = "{:.2f}", "{:,}"
 TRIAL_COLUMNS = (
@@ -192,10 +193,10 @@ def share_of(n):
 
 def notes2(results):
     scratch, transferred = ([facts.row(number).average for number in some] for some in ((1, 7), (4, 10)))
-    valid, test = (facts.FERPLUS_IMAGES[s] for s in ("valid", "test"))
+    printed, test = facts.FERPLUS_IMAGES, ours.FERPLUS_IMAGES["test"]
     return notes(results, results.single, "row") + [
         "The paper gives {:,} images to its validation part and {:,} to its test part; its own label rule gives them the other way "
-        "round, which is what is used here.".format(test, valid),
+        "round, which is what is used here.".format(printed["valid"], printed["test"]),
         "Of the paper's {1} different trial figures (Tables II and III) {0} are a count out of {2:,} to two decimals, {3} one out "
         "of {4:,}: one image fewer seems to have been tested.".format(*share_of(test - 1), test - 1, share_of(test)[0], test),
         "The paper's text excepts ImageNet32 from the sources that help; in its table that source helps ResNet-20 "
@@ -236,17 +237,19 @@ TABLES = {"table2": table2, "table3": table3, "table4": table4}
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m evaluation.report.tables", description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=sorted(TABLES))
-    parser.add_argument("--csv", help="write it as CSV to this file too")
+    parser.add_argument("--out", help="write it as CSV into this folder too, under a name that says what it is of")
     parser.add_argument("--format", choices=("text", "csv"), default="text", help="what to print")
     rows.arguments(parser)
     args = parser.parse_args()
-    table = TABLES[args.table](all_results.read(rows.chosen(args)))
+    results = all_results.read(rows.chosen(args))
+    table = TABLES[args.table](results)
     print(to_text(table) if args.format == "text" else to_csv(table), end="\n" if args.format == "text" else "")
-    if args.csv:
-        with files.replacing(args.csv) as temporary, open(temporary, "w", encoding="utf-8") as f:
+    if args.out:
+        path = os.path.join(args.out, all_results.file_name(results, args.table) + ".csv")
+        with files.replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as f:
             f.write(to_csv(table))
         if args.format == "text":
-            print("\nas CSV: %s" % args.csv)
+            print("\nas CSV: %s" % path)
 
 
 if __name__ == "__main__":
