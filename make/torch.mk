@@ -38,3 +38,10 @@ test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real
 bench: bench-torch
 bench-torch: $(TORCH_ENV)/.complete | env ## speed of the PyTorch engine beside Caffe, bare PyTorch, a usual script, the machine's limit
 	@$(TORCH) -m benchmarks.torch_engine
+
+# Beyond the paper (paper/recipe.py): networks trained on FER+'s votes, for use. SEED: another run of the same recipe.
+SEED ?= 1
+.PHONY: best small
+best small: $(TORCH_ENV)/.complete ## train the recipe's network on FER+'s votes (data: make data SRC=ferplus_votes ENGINE=torch)
+	@$(TORCH) -m training.run --engine torch$(addprefix -,$(filter-out fp32,$(PRECISION))) --recipe $@ --solver $(W)solvers/$@.prototxt \
+	  --trial $(SEED) --out $(W)runs/torch/$@/seed$(SEED)
