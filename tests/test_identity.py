@@ -193,8 +193,8 @@ def make_old(out, weights=None):
     return old
 
 
+@pytest.mark.caffe
 def test_a_finished_run_of_version_1_stays_finished(monkeypatch, capsys):
-    pytest.importorskip("caffe")
     solver = data.write_all()
     weights = pretrained()
     assert train(monkeypatch, "--solver", solver, "--out", "a", "--weights", weights) == 0
@@ -209,8 +209,8 @@ def test_a_finished_run_of_version_1_stays_finished(monkeypatch, capsys):
     assert runs.read("a")["inputs"]["version"] == inputs.VERSION
 
 
+@pytest.mark.caffe
 def test_an_interrupted_run_of_version_1_goes_on(monkeypatch, capsys):
-    pytest.importorskip("caffe")
     solver = data.write_all()
     weights = pretrained()
     assert train(monkeypatch, "--solver", solver, "--out", "whole", "--weights", weights) == 0
@@ -229,8 +229,8 @@ def test_an_interrupted_run_of_version_1_goes_on(monkeypatch, capsys):
 # ---- the transplant as a stop of its own -----------------------------------------------------------------------------
 
 
+@pytest.mark.caffe
 def test_two_trials_differ_in_the_final_layer_and_in_nothing_else(monkeypatch):
-    pytest.importorskip("caffe")
     from engines.caffe import engine as engines
     solver = data.write_all()
     order.reorder("data/tiny/train_lmdb", 2)

@@ -79,8 +79,8 @@ def test_an_order_is_written_to_its_end(tmp_path, monkeypatch):
     assert made.returncode == 0 and os.path.exists("data/tiny/train_lmdb_trial2/data.mdb")
 
 
+@pytest.mark.caffe
 def test_a_training_goes_on_without_its_terminal(tmp_path, monkeypatch):
-    pytest.importorskip("caffe")
     monkeypatch.chdir(tmp_path)
     solver = data.write_all(max_iter=60, snapshot=0)
     command = [sys.executable, "-m", "training.run", "--solver", solver, "--out", "out"]
@@ -92,8 +92,8 @@ def test_a_training_goes_on_without_its_terminal(tmp_path, monkeypatch):
         assert piped.wait(timeout=60) == 0
 
 
+@pytest.mark.caffe
 def test_hangup_takes_a_snapshot_and_the_training_goes_on(tmp_path, monkeypatch):
-    pytest.importorskip("caffe")
     monkeypatch.chdir(tmp_path)
     work = data.start("--solver", data.write_all(max_iter=200, snapshot=0, test_interval=500), "--out", "out")
     while not os.path.exists("out/log.csv"):

@@ -224,9 +224,9 @@ def make(*words):
                           env=dict(os.environ, THREADS="1", PYTHONPATH=ROOT))
 
 
+@pytest.mark.torch
 def test_a_tiny_study_on_drawn_data(tmp_path, monkeypatch):
     """Two readings of a base with a shared pretraining, from drawn downloads to the table; the second time nothing is trained."""
-    pytest.importorskip("torch")
     from demo import draw
 
     draw.write(str(tmp_path / "downloads"))

@@ -19,9 +19,9 @@ from netgen import resnet
 from netgen import solver as schedule
 from training import inputs, job, loop, order, record, run, snapshots, transplant
 
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    pytest.importorskip("caffe")
     monkeypatch.chdir(tmp_path)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield tmp_path
@@ -58,10 +58,9 @@ def refusal(capsys):
 # ---- the run -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.caffe
 @pytest.mark.parametrize("trial", ["1", "2"])
 def test_losses_and_bytes_are_those_of_the_stock_tool(monkeypatch, trial):
-    if not shutil.which("caffe"):
-        pytest.skip("no caffe tool")
     data.write_all("source", display=1)
     assert train(monkeypatch, "--solver", "source.prototxt", "--out", "pre") == 0
     solver = data.write_all(display=1)
@@ -86,6 +85,7 @@ def test_losses_and_bytes_are_those_of_the_stock_tool(monkeypatch, trial):
     assert [row["rate"] for row in rows("run")] == pytest.approx([0.05] * 10 + [0.005] * 7 + [0.0005] * 7)
 
 
+@pytest.mark.caffe
 def test_what_a_run_leaves(monkeypatch, capsys):
     assert train(monkeypatch, "--solver", data.write_all(), "--out", "runs/a", "--trial", "1") == 0
     words = capsys.readouterr().err
@@ -104,6 +104,7 @@ def test_what_a_run_leaves(monkeypatch, capsys):
     assert not [name for name in os.listdir("runs/a") if ".partial" in name or name.endswith(".new")]
 
 
+@pytest.mark.caffe
 def test_the_seed_decides(monkeypatch):
     solver = data.write_all()
     order.reorder("data/tiny/train_lmdb", 2)
@@ -173,6 +174,7 @@ def pieces(solver, out, number, moments):
     return found
 
 
+@pytest.mark.caffe
 # Killed, a run goes on from the last snapshot (every 10); asked to stop, from where it was: after the step in which it was asked.
 @pytest.mark.parametrize("number, expected", [
     (signal.SIGKILL, [None, None, 20, 40, 40]), (signal.SIGTERM, [None, 4, 26, 41, 49])])
@@ -184,6 +186,7 @@ def test_interrupted_at_chosen_iterations_ends_in_the_same_bytes(monkeypatch, nu
     assert rows("pieces") == rows("whole")
 
 
+@pytest.mark.caffe
 def test_two_interrupted_runs_side_by_side(monkeypatch):
     solver = data.write_all(max_iter=30, snapshot=10)
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
@@ -193,6 +196,7 @@ def test_two_interrupted_runs_side_by_side(monkeypatch):
     assert contents("a/final.caffemodel") == contents("b/final.caffemodel") == contents("whole/final.caffemodel")
 
 
+@pytest.mark.caffe
 def test_a_snapshot_that_was_asked_for_is_gone_on_from(monkeypatch):
     """SIGHUP before iteration 12, power cut before 15."""
     solver = data.write_all()
@@ -205,6 +209,7 @@ def test_a_snapshot_that_was_asked_for_is_gone_on_from(monkeypatch):
     assert contents("out/final.caffemodel") == contents("whole/final.caffemodel") and rows("out") == rows("whole")
 
 
+@pytest.mark.caffe
 def test_stopped_after_every_single_iteration(monkeypatch):
     """So also before, at and after validations (which are broken off), snapshots and drops of the rate."""
     solver, steps = data.write_all(), []
@@ -221,6 +226,7 @@ def test_stopped_after_every_single_iteration(monkeypatch):
     assert snapshots.iterations("pieces") == [24, 16, 8]
 
 
+@pytest.mark.caffe
 def test_killed_while_the_final_weights_get_their_name(monkeypatch):
     """Whichever of record and weights is there alone: the run goes on, and nothing that was finished is trained anew."""
     solver, move = data.write_all(), snapshots.move
@@ -256,6 +262,7 @@ def test_a_signal_that_comes_twice_is_one(monkeypatch):
     assert again.returncode == -signal.SIGTERM and not again.stdout
 
 
+@pytest.mark.caffe
 def test_a_plain_resume_would_differ(monkeypatch):
     """The test above can fail: without the data layer's position, the bytes are others."""
     from engines.caffe import engine as caffe_engine
@@ -280,6 +287,7 @@ def stopped(monkeypatch):
     return solver
 
 
+@pytest.mark.caffe
 @pytest.mark.parametrize("ending, harm", [
     (".caffemodel", lambda path: os.truncate(path, 1000)),
     (".solverstate", os.remove),
@@ -295,6 +303,7 @@ def test_a_damaged_snapshot_is_skipped_with_a_line(monkeypatch, capsys, stopped,
     assert contents("part/final.caffemodel") == contents("whole.caffemodel")
 
 
+@pytest.mark.caffe
 def test_a_snapshot_of_another_net_is_skipped_with_a_line(monkeypatch, capsys, stopped):
     assert train(monkeypatch, "--solver", data.write_all("other", depth=14), "--out", "other") == 0
     for ending in (".caffemodel", ".solverstate", ".json"):
@@ -305,12 +314,14 @@ def test_a_snapshot_of_another_net_is_skipped_with_a_line(monkeypatch, capsys, s
     assert contents("part/final.caffemodel") == contents("whole.caffemodel")
 
 
+@pytest.mark.caffe
 def test_a_run_continues_where_its_folder_was_moved_to(monkeypatch, stopped):
     os.rename("part", "moved")
     assert train(monkeypatch, "--solver", stopped, "--out", "moved") == 0
     assert contents("moved/final.caffemodel") == contents("whole.caffemodel")
 
 
+@pytest.mark.caffe
 def test_a_solver_edited_after_a_snapshot_is_refused(monkeypatch, capsys, stopped):
     data.write_all(base_lr=0.01)
     assert train(monkeypatch, "--solver", stopped, "--out", "part") == 1
@@ -322,6 +333,7 @@ def test_a_solver_edited_after_a_snapshot_is_refused(monkeypatch, capsys, stoppe
 # ---- what it was made from -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.caffe
 def test_a_finished_run_is_trusted_only_while_its_inputs_are_the_same(monkeypatch, capsys):
     solver = data.write_all()
     again = lambda: train(monkeypatch, "--solver", solver, "--out", "a")
@@ -350,6 +362,7 @@ def test_weights_from_elsewhere_are_not_overwritten(monkeypatch, capsys):
     assert contents("a/final.caffemodel") == b"mine"
 
 
+@pytest.mark.caffe
 def test_another_number_of_threads_is_said(monkeypatch, capsys, stopped):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
     assert train(monkeypatch, "--solver", stopped, "--out", "part") == 0
@@ -359,6 +372,7 @@ def test_another_number_of_threads_is_said(monkeypatch, capsys, stopped):
 # ---- what a person would notice ------------------------------------------------------------------------------------
 
 
+@pytest.mark.caffe
 def test_an_exploding_loss_stops_the_run(monkeypatch, capsys):
     assert train(monkeypatch, "--solver", data.write_all(rate=1e4, momentum=0.99), "--out", "a") == 1
     line = refusal(capsys)
@@ -367,6 +381,7 @@ def test_an_exploding_loss_stops_the_run(monkeypatch, capsys):
     assert runs.read("a")["problem"] in line
 
 
+@pytest.mark.caffe
 def test_loss_far_above_guessing_for_long(monkeypatch, capsys):
     data.write_all()
     monkeypatch.setattr(loop, "EXPLODED", 1e-6)
@@ -374,6 +389,7 @@ def test_loss_far_above_guessing_for_long(monkeypatch, capsys):
     assert "the loss exploded: above 0.0 for 20 iterations at iteration 20, rate 0.0005; last good snapshot: a/snapshot_iter_16" in refusal(capsys)
 
 
+@pytest.mark.caffe
 def test_chance_is_said(monkeypatch, capsys):
     monkeypatch.setattr(loop, "CHANCE", 100)
     assert train(monkeypatch, "--solver", data.write_all(), "--out", "a") == 0
@@ -381,12 +397,14 @@ def test_chance_is_said(monkeypatch, capsys):
     assert words.count("is chance (the largest class has") == 1
 
 
+@pytest.mark.caffe
 def test_a_full_disk_is_foreseen(monkeypatch, capsys):
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 100000))
     assert train(monkeypatch, "--solver", data.write_all(), "--out", "a") == 1
     assert "a has 0.1 MB free, and this run's snapshots need" in refusal(capsys)
 
 
+@pytest.mark.caffe
 def test_a_full_disk_is_survived(monkeypatch, capsys):
     solver, copy, refused = data.write_all(), shutil.copyfile, []
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
@@ -408,6 +426,7 @@ def test_a_full_disk_is_survived(monkeypatch, capsys):
     assert refused and not [name for name in os.listdir("a") if "partial" in name]
 
 
+@pytest.mark.caffe
 def test_a_full_memory_is_survived(monkeypatch, capsys):
     """Where Caffe itself writes: it would abort."""
     solver, usage, refused = data.write_all(), shutil.disk_usage, []
@@ -429,6 +448,7 @@ def test_a_full_memory_is_survived(monkeypatch, capsys):
     assert contents("a/final.caffemodel") == contents("whole/final.caffemodel")
 
 
+@pytest.mark.caffe
 def test_the_end_waits_for_room(monkeypatch, capsys):
     solver, copy, refused = data.write_all(), shutil.copyfile, []
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
@@ -460,7 +480,7 @@ def _mean(shape):
     (lambda: data.write_part("data/tiny", "train", 20, side=40), "data/tiny/train_lmdb holds images of 2 sizes"),
     (lambda: (shutil.rmtree("data/tiny/train_lmdb"), data.write_part("data/tiny", "train", 20, side=20)), "smaller than the crop of 32"),
     (lambda: data.write_all(classes=3), "holds labels 0 to 3, but fc_tiny has 3 outputs"),
-    (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 100), "data/tiny/train_lmdb cannot be read"),
+    (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 100), "data/tiny/train_lmdb is damaged"),
     (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 20000), "data/tiny/train_lmdb is cut short"),
     (lambda: os.remove("tiny_net.prototxt"), "tiny_net.prototxt is not there: run `make prototxt`"),
     (lambda: os.remove("tiny.prototxt"), "tiny.prototxt is not there: run `make prototxt`"),
@@ -475,6 +495,7 @@ def test_bad_input_is_one_line(monkeypatch, capsys, spoil, says):
     assert says in refusal(capsys)
 
 
+@pytest.mark.caffe
 def test_bad_weights_are_one_line(monkeypatch, capsys):
     assert train(monkeypatch, "--solver", data.write_all("other", depth=14), "--out", "other") == 0
     solver = data.write_all()
@@ -492,6 +513,7 @@ def test_a_trial_without_its_order(monkeypatch, capsys):
     assert "data/tiny/train_lmdb_trial2 is not there: run `make order TRIAL=2`" in refusal(capsys)
 
 
+@pytest.mark.caffe
 def test_a_gpu_that_is_not_there(monkeypatch, capsys):
     assert train(monkeypatch, "--solver", data.write_all(), "--out", "out", "--gpu", "0") == 1
     assert "this Caffe has no GPU 0" in refusal(capsys)
