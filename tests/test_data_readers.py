@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_prep import built, images, official, pickles
-from paper import facts, ours
+from paper import ours
 
 
 def by_name(folder, part):

@@ -15,8 +15,7 @@ import evaluation_data
 import numpy as np
 import pytest
 
-from common import files
-from common import errors
+from common import errors, files
 from data_prep import images
 from deploy import check, export
 from fer_lite import crops, faces, predict, sources

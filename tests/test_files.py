@@ -9,7 +9,6 @@ import training_data as data
 
 from common import files
 
-
 HOLD = """
 import sys
 from common import files

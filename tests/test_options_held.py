@@ -11,8 +11,8 @@ import pytest
 import training_data as data
 
 from common import errors
-from common.caffe import text
 from common.caffe import messages as m
+from common.caffe import text
 from netgen import __main__ as netgen
 from training import job
 

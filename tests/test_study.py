@@ -85,7 +85,7 @@ def test_folders_are_unique_and_shared_where_nothing_differs():
     assert report.pretraining("w", study.Run("O-ferplus_batch", 2, 1, 2)) == "w/O/pretrain/resnet20_cifar10"
     assert report.pretraining("w", study.Run("O-decay", 3, 1, 2)) == "w/O-decay/pretrain/resnet20_cifar100"
     assert report.pretraining("w", study.Run("O-decay", 1, 1, 2)) is None
-    everything = "-".join(["T"] + [c for c in study.CHANGES if getattr(study.CHANGES[c], "T") != study.CHANGES[c].O])
+    everything = "-".join(["T"] + [c for c in study.CHANGES if study.CHANGES[c].T != study.CHANGES[c].O])
     assert study.home(study.Run(everything, 2, 1, 8)).reading == "O", "T with all of O's values is O"
 
 

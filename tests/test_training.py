@@ -19,6 +19,7 @@ from netgen import resnet
 from netgen import solver as schedule
 from training import inputs, job, loop, order, record, run, snapshots, transplant
 
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     pytest.importorskip("caffe")
@@ -460,7 +461,7 @@ def _mean(shape):
     (lambda: data.write_part("data/tiny", "train", 20, side=40), "data/tiny/train_lmdb holds images of 2 sizes"),
     (lambda: (shutil.rmtree("data/tiny/train_lmdb"), data.write_part("data/tiny", "train", 20, side=20)), "smaller than the crop of 32"),
     (lambda: data.write_all(classes=3), "holds labels 0 to 3, but fc_tiny has 3 outputs"),
-    (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 100), "data/tiny/train_lmdb cannot be read"),
+    (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 100), "data/tiny/train_lmdb is damaged"),
     (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 20000), "data/tiny/train_lmdb is cut short"),
     (lambda: os.remove("tiny_net.prototxt"), "tiny_net.prototxt is not there: run `make prototxt`"),
     (lambda: os.remove("tiny.prototxt"), "tiny.prototxt is not there: run `make prototxt`"),
