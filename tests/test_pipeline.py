@@ -42,7 +42,7 @@ def test_from_downloads_to_table_2(engine, tmp_path):
     assert metrics["n"] == images and "%.2f%%" % (100 * right / images) in said
 
     make("table2", "SHOW=1")
-    with open(os.path.join(work, "results", "table2_test.csv"), newline="") as f:
+    with open(os.path.join(work, "results", "table2_test%s.csv" % ("_torch" * (engine == "torch"))), newline="") as f:
         row = {line["row"]: line for line in csv.DictReader(f)}["2"]
     assert round(float(row["ours"]) / 100 * images) == right and int(row["n"]) == images
 
