@@ -26,6 +26,7 @@ from common.caffe import messages as m
 from engines.torch import data, engine
 from engines.torch import net as nets
 from engines.torch import solver as solvers
+from netgen import nets as net_facts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CAFFE = os.environ.get("CAFFE_RUN", os.path.join(ROOT, "env", "run")).split()
@@ -105,7 +106,7 @@ def test_layer(folder, worst, name, phase):
 def load(folder, name, phase, weights):
     """(Net, Data) of a train net of caffe_side in a phase."""
     message = text.read("%s/%s.prototxt" % (folder, name), m.NetParameter)
-    feed = data.Data(engine.job.data_layer(message, phase), phase, 1)
+    feed = data.Data(net_facts.data_layer(message, phase), phase, 1)
     net = nets.Net(message, phase, feed.shapes())
     solvers.load(net.blobs, weights)
     return net, feed

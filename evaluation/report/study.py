@@ -13,7 +13,7 @@ import shlex
 
 from common import errors, files, runs
 from evaluation.report import rows, show, table
-from paper import facts, ours, study
+from paper import experiments, facts, ours, study
 
 COLUMNS = ("base", "change", "depth", "row", "seed", "pretrain_epochs", "ferplus_epochs", "engine", "precision", "source_accuracy",
            "source_accuracy_anew", "ten_crops", "one_crop", "n", "commit", "minutes", "pretrain_minutes")
@@ -26,7 +26,7 @@ SPLIT = "valid"  # PublicTest; PrivateTest is not looked at
 def pretraining(work, run):
     """The folder of the pretraining that a run begins with; None from scratch."""
     row = facts.row(run.row)
-    return row.source and os.path.join(work, study.pretraining_home(run.reading), "pretrain", "resnet%d_%s" % (row.depth, row.source))
+    return row.source and experiments.pretraining(os.path.join(work, study.pretraining_home(run.reading), "pretrain"), row.depth, row.source)
 
 
 def folder(work, run):
