@@ -50,6 +50,9 @@ def run(args):
         raise errors.Fail("--workers takes a number of processes, 1 or more")
     if not (0 <= args.pad_level <= 255 and 0 <= args.jpeg <= 100):
         raise errors.Fail("--pad-level takes a grey level, 0 to 255, and --jpeg a quality, 1 to 100 (0: none)")
+    for name in PADDED:
+        if name not in OPTIONS.get(args.set, ()) and getattr(args, name) != DEFAULTS[name]:
+            raise errors.Fail("--%s is of the sets that are padded, cifar10 and cifar100: leave it out for %s" % (name.replace("_", "-"), args.set))
     if args.given and not os.path.exists(args.given):
         raise errors.Fail("FROM (--from): there is no %s" % args.given)
     if args.set == ferplus.VOTES_SET:

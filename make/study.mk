@@ -1,13 +1,13 @@
 # The study of the paper's reading (docs/decisions.md, 1; paper/study.py). Included by the Makefile.
-#   make study JOBS=2 PRECISION=bf16      what is missing, two runs at once, one thread each; again: goes on where it stopped
-#   make study SHOW=1                     what is there, from docs/results/study.csv
+#   make study JOBS=2 [ENGINE=torch PRECISION=bf16]    what is missing, two runs at once, one thread each; again: goes on where it stopped
+#   make study SHOW=1                                  what is there, from docs/results/study.csv
 # The PyTorch engine trains and tests. Runs lie in WORK/study.
 
 JOBS      ?= 1
 STUDY_CSV ?= docs/results/study.csv
 STUDY     := $(W)study
 STUDY_RUN  = $(TORCH) -m evaluation.report.study --csv $(STUDY_CSV)
-STUDY_FROM = --work $(STUDY) --data $(W)data --downloads $(DOWNLOADS) $(UNOFFICIAL:%=--unofficial) --python $(TORCH) \
+STUDY_FROM = --work $(STUDY) --data $(W)data --downloads $(DOWNLOADS) $(UNOFFICIAL:%=--unofficial) --python '$(TORCH)' \
 	--engine torch$(addprefix -,$(filter-out fp32,$(PRECISION)))
 
 $(if $(shell grep -xE '[1-9][0-9]{0,2}' <<< '$(JOBS)'),,$(error JOBS=$(JOBS) is no number of runs at once: 1 or more))

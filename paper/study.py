@@ -3,6 +3,7 @@
 A reading says what the paper leaves open. Its name is its base, and what was changed: T, T-decay, O-padding-block. Accuracies are those of
 PublicTest, ten crops, in percent. `make study` runs what `plan` asks for; what is asked for later depends on what came out.
 """
+import functools
 from collections import namedtuple
 from itertools import chain
 from statistics import mean, stdev
@@ -44,7 +45,7 @@ SEEDS = (1, 2, 3)
 EASIER = 0.9  # points by which PublicTest was easier than the paper's part for our first four networks
 MARGIN = 0.5  # points: what is nearer than this is noise of one trial
 
-Run = namedtuple("Run", "reading row trial epochs")  # reading: its name; row: number in Table II; epochs: on FER+
+Case = namedtuple("Case", "reading row trial epochs")  # reading: its name; row: number in Table II; epochs: on FER+
 
 
 # ---- readings and runs ----------------------------------------------------------------------------------------------
@@ -73,16 +74,17 @@ def pretraining_home(name):
 
 
 def home(run):
-    """The Run that gives a run's result: of readings that cannot differ in it, one alone is trained."""
+    """The Case that gives a run's result: of readings that cannot differ in it, one alone is trained."""
     return run._replace(reading=_first(run.reading, Reading._fields if facts.row(run.row).source else OF_SCRATCH))
 
 
+@functools.lru_cache(maxsize=None)
 def _first(name, fields):
     wanted = [getattr(reading(name), field) for field in fields]
     return next(other for other in known([name]) if [getattr(reading(other), field) for field in fields] == wanted)
 
 
-# ---- the rule: `results` is {Run: accuracy}, of homes -----------------------------------------------------------------
+# ---- the rule: `results` is {Case: accuracy}, of homes -----------------------------------------------------------------
 
 def distance(accuracies):
     """Mean of |accuracy - EASIER - the paper's average| over {row: accuracy}."""
@@ -97,13 +99,13 @@ def keeps_signs(accuracies):
 
 def measured(results, name, epochs=FULL, rows=DECIDED, trials=SEEDS):
     """{row: mean accuracy over the trials that are there}."""
-    found = {row: [results[run] for run in (home(Run(name, row, trial, epochs)) for trial in trials) if run in results] for row in rows}
+    found = {row: [results[run] for run in (home(Case(name, row, trial, epochs)) for trial in trials) if run in results] for row in rows}
     return {row: mean(values) for row, values in found.items() if values}
 
 
 def effect(results, base, change, row):
     """Points that a change adds to a row at the short length: mean over the trials that both have. None where there is none."""
-    pairs = [[results.get(home(Run(name, row, trial, SHORT))) for name in ("%s-%s" % (base, change), base)] for trial in SEEDS]
+    pairs = [[results.get(home(Case(name, row, trial, SHORT))) for name in ("%s-%s" % (base, change), base)] for trial in SEEDS]
     both = [changed - before for changed, before in pairs if changed is not None and before is not None]
     return mean(both) if both else None
 
@@ -180,8 +182,8 @@ def plan(results):
 
 def _screening(_):
     for epochs in (SHORT, FULL):
-        yield from (Run(base, row, 1, epochs) for base in BASES for row in SCREENED)
-    yield from (Run("%s-%s" % (base, change), row, 1, SHORT) for change in CHANGES for base in BASES for row in SCREENED)
+        yield from (Case(base, row, 1, epochs) for base in BASES for row in SCREENED)
+    yield from (Case("%s-%s" % (base, change), row, 1, SHORT) for change in CHANGES for base in BASES for row in SCREENED)
 
 
 def _seeds_of_changes(results):
@@ -190,13 +192,13 @@ def _seeds_of_changes(results):
     for base in BASES:
         for change in CHANGES:
             if MARGIN / 2 <= (lowers(first, base, change) or 0) < 3 * MARGIN / 2:
-                yield from (Run(name, row, trial, SHORT) for trial in SEEDS[1:] for row in SCREENED for name in (base, "%s-%s" % (base, change)))
+                yield from (Case(name, row, trial, SHORT) for trial in SEEDS[1:] for row in SCREENED for name in (base, "%s-%s" % (base, change)))
 
 
 def _deciding(results):
-    return (Run(name, row, 1, FULL) for row in DECIDED for name in candidates(results))
+    return (Case(name, row, 1, FULL) for row in DECIDED for name in candidates(results))
 
 
 def _seeds_of_candidates(results):
     nearest = candidates(results)
-    return (Run(name, row, trial, FULL) for trial in SEEDS[1:] for row in SCREENED for name in nearest) if _tied(results, nearest) else ()
+    return (Case(name, row, trial, FULL) for trial in SEEDS[1:] for row in SCREENED for name in nearest) if _tied(results, nearest) else ()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common import errors
-from common.caffe import binary
+from common.caffe import binary, lmdbs
 from data_prep import __main__ as data_prep
 from data_prep import balance, built, check, images, labels, preview
 from data_prep.sets import fer, ferplus
@@ -101,6 +101,36 @@ def test_a_set_that_is_there_must_be_of_the_options_that_are_asked_for(downloads
         with pytest.raises(errors.Fail, match=words):
             forms.build("ferplus", tmp_path, *change, "--if-missing")
     assert os.stat(os.path.join(folder, "manifest.json")).st_mtime_ns == before
+
+
+@pytest.mark.parametrize("dataset, words, said", [
+    ("cifar10", ("--pad-level", 256), "pad-level"), ("cifar10", ("--pad-level", -1), "pad-level"), ("cifar100", ("--jpeg", 101), "jpeg"),
+    ("cinic10", ("--mean-of", "images"), "cifar10 and cifar100"), ("ferplus", ("--jpeg", 75), "leave it out for ferplus"),
+    ("webface", ("--pad-level", 128), "leave it out for webface")])
+def test_options_of_padded_sets_are_checked(dataset, words, said, tmp_path):
+    with pytest.raises(errors.Fail, match=said) as refusal:
+        forms.build(dataset, tmp_path, *words)
+    assert "\n" not in str(refusal.value) and not os.listdir(tmp_path)
+
+
+def test_padding_mean_and_jpeg_of_cifar(downloads, tmp_path):
+    def built_with(name, *words):
+        folder = forms.build("cifar10", tmp_path / name, "--from", downloads / "cifar-10-python.tar.gz", *words)
+        command("check", "cifar10", "--out", tmp_path / name, "--no-caffe")
+        keys = [row["key"] for row in built.table(folder, "train")]
+        return lmdbs.read_images(os.path.join(folder, "train_lmdb"), keys), built.manifest(folder)["mean"]
+
+    plain, stored = built_with("plain")
+    inside, border = np.s_[:, :, 4:-4, 4:-4], np.ones((40, 40), bool)
+    border[4:-4, 4:-4] = False
+    assert not plain[:, :, border].any() and np.allclose(stored, plain.mean((0, 2, 3)), atol=1e-5)
+    grey, _ = built_with("grey", "--pad-level", 128)
+    assert np.array_equal(grey[inside], plain[inside]) and (grey[:, :, border] == 128).all()
+    for words in ((), ("--pad-level", 128)):
+        assert np.allclose(built_with("own%d" % len(words), "--mean-of", "images", *words)[1], plain[inside].mean((0, 2, 3)), atol=1e-3)
+    jpeg, _ = built_with("jpeg", "--jpeg", 75)
+    lost = np.abs(jpeg[inside].astype(int) - plain[inside])
+    assert 0 < lost.mean() and not jpeg[:, :, border].any() and not np.array_equal(jpeg, plain)
 
 
 @pytest.mark.parametrize("text, words", [("fer9999999.png 1\n", "fer9999999.png"), ("fer0000001.png 8\n", "line 1"),

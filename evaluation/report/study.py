@@ -37,7 +37,7 @@ def folder(work, run):
 # ---- results ----------------------------------------------------------------------------------------------------------
 
 def key(run):
-    """A Run as the first seven cells of its line."""
+    """A Case as the first seven cells of its line."""
     base, changes = study.parts(run.reading)
     row = facts.row(run.row)
     epochs = study.reading(run.reading).pretrain_epochs if row.source else ""
@@ -45,7 +45,7 @@ def key(run):
 
 
 def read(path):
-    """{Run: its line as a dict} of a study.csv; {} where there is none. Fail where it is no such table."""
+    """{Case: its line as a dict} of a study.csv; {} where there is none. Fail where it is no such table."""
     if not os.path.exists(path):
         return {}
     found = {}
@@ -56,7 +56,7 @@ def read(path):
         for line in lines:
             try:
                 name = "-".join([line["base"]] + [change for change in line["change"].split("+") if change])
-                run = study.Run(name, int(line["row"]), int(line["seed"]), int(line["ferplus_epochs"]))
+                run = study.Case(name, int(line["row"]), int(line["seed"]), int(line["ferplus_epochs"]))
                 if key(run) != tuple(line[column] for column in KEY) or not 0 <= float(line["ten_crops"]) <= 100:
                     raise ValueError
             except (KeyError, ValueError, TypeError, IndexError, AttributeError):
@@ -66,7 +66,7 @@ def read(path):
 
 
 def accuracies(lines):
-    """{Run: accuracy}, what the rule of paper/study.py takes."""
+    """{Case: accuracy}, what the rule of paper/study.py takes."""
     return {run: float(line["ten_crops"]) for run, line in lines.items()}
 
 
@@ -97,8 +97,8 @@ def _runs_in(work, name):
     for epochs in (study.SHORT, study.FULL):
         for row in study.DECIDED:
             for trial in study.SEEDS:
-                if os.path.isdir(folder(work, study.Run(name, row, trial, epochs))):
-                    yield study.Run(name, row, trial, epochs)
+                if os.path.isdir(folder(work, study.Case(name, row, trial, epochs))):
+                    yield study.Case(name, row, trial, epochs)
 
 
 def _line(work, run):
@@ -143,14 +143,15 @@ class Rules:
         return target
 
     def text(self, goals):
-        lines = [".DELETE_ON_ERROR:", "all: " + " ".join(goals)]
+        # Every target is written whole or not at all: make must not remove one when it is stopped.
+        lines = ["all: " + " ".join(goals), ".PRECIOUS: " + " ".join(self.rules)]
         for target, (needs, commands) in self.rules.items():
             lines.append("%s: %s" % (target, " ".join(needs)))
             lines += ["\t@" + " ".join(map(shlex.quote, command)) for command in commands]
         return "\n".join(lines) + "\n"
 
     def python(self, module, *words):
-        return [self.args.python, "-m", module] + [str(word) for word in words]
+        return shlex.split(self.args.python) + ["-m", module] + [str(word) for word in words]
 
     def run(self, run):
         """Train and test one run (one of study.home); the file that says it is done."""
