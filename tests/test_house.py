@@ -66,7 +66,7 @@ def test_the_ground_plan():
         pytest.skip("this is no git checkout, or git is missing")
     tracked = subprocess.check_output(["git", "-c", "safe.directory=*", "-C", ROOT, "ls-files"], universal_newlines=True).splitlines()
     folders = {name.split("/")[0] for name in tracked if "/" in name}
-    assert folders <= set(FLOOR) | {"prototxt", "solvers", "models", "env", "docs", "runs", ".ci", ".github"}
+    assert folders <= set(FLOOR) | {"prototxt", "solvers", "models", "env", "make", "docs", "runs", ".ci", ".github"}
 
 
 def test_one_name_is_one_type():
