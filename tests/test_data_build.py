@@ -116,7 +116,7 @@ def test_options_of_padded_sets_are_checked(dataset, words, said, tmp_path):
 def test_padding_mean_and_jpeg_of_cifar(downloads, tmp_path):
     def built_with(name, *words):
         folder = forms.build("cifar10", tmp_path / name, "--from", downloads / "cifar-10-python.tar.gz", *words)
-        command("check", "cifar10", "--out", tmp_path / name, "--no-caffe")
+        command("check", "cifar10", "--out", tmp_path / name)
         keys = [row["key"] for row in built.table(folder, "train")]
         return lmdbs.read_images(os.path.join(folder, "train_lmdb"), keys), built.manifest(folder)["mean"]
 

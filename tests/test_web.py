@@ -398,7 +398,7 @@ def test_neither_the_page_nor_its_worker_can_reach_another_address(browser, serv
 
 
 def test_the_rules_of_accessibility_hold_in_light_and_dark(browser, served):
-    with open(os.path.join(ROOT, "web", "node_modules", "axe-core", "axe.min.js")) as f:
+    with open(os.path.join(ROOT, "deploy", "web", "node_modules", "axe-core", "axe.min.js")) as f:
         axe = f.read()
     for scheme in ("light", "dark"):
         visit = Visit(browser, served, color_scheme=scheme, viewport={"width": 390, "height": 844})
