@@ -20,6 +20,14 @@ RUN = os.path.join(REPO, "env", "run")
 SYSTEM = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_are_heard():
+    """Under nohup, as CI may run, every program started here would begin with SIGHUP ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def environment(**more):
     """This process's environment as before env/run was entered, and `more`."""
     ours = ("CAFFE_ENV", "DEBIAN_MIRROR") + tuple(name for name in os.environ if name.startswith("FER_LITE_"))
