@@ -12,7 +12,7 @@ MAKEFLAGS += --no-builtin-rules
 # What a cluster or shell exports under such a name (WORK, NAME, RUN, GPU, DEVICE) is not meant for us: these are given to make.
 ON_COMMAND_LINE := SRC DEPTH TRIAL SPLIT ENGINE GPU DEVICE PRECISION PRETRAIN_EPOCHS FINETUNE_EPOCHS WORK DOWNLOADS RUNS RUN LAUNCH NETGEN \
   FROM LABELS PER_CLASS WITH_VALID UNOFFICIAL STOP_AFTER SNAPSHOT_MINUTES ROW ROWS TRIALS AGAINST BUDGET WEIGHTED FORMAT RESULTS AGAIN SHOW \
-  MODEL OUT NAME IMAGE DATA CROPS FACES DRAW FPS CSV CAFFE MODELS PORT LAYERS
+  MODEL OUT NAME IMAGE DATA CROPS FACES DRAW FPS CSV CAFFE MODELS PORT LAYERS SEED JOBS
 EXPORTED := $(strip $(foreach v,$(ON_COMMAND_LINE),$(if $(filter environment,$(origin $(v))),$(v))))
 $(foreach v,$(EXPORTED),$(eval undefine $(v)))
 ifneq ($(and $(EXPORTED),$(filter 0,$(MAKELEVEL))),)
@@ -37,7 +37,8 @@ WORK      ?= .
 W         := $(if $(WORK),$(patsubst ./,,$(WORK:/=)/))
 DOWNLOADS ?= $(W)downloads
 # The engine as training.run knows it: caffe, torch, torch-bf16. Each but Caffe has a folder of its own.
-ENGINE_NAME = $(ENGINE)$(if $(filter torch,$(ENGINE)),$(addprefix -,$(filter-out fp32,$(PRECISION))))
+TORCH_NAME  = torch$(addprefix -,$(filter-out fp32,$(PRECISION)))
+ENGINE_NAME = $(if $(filter torch,$(ENGINE)),$(TORCH_NAME),$(ENGINE))
 RUNS      ?= $(W)runs$(addprefix /,$(filter-out caffe,$(ENGINE_NAME)))
 
 # What runs the commands, and what stands before each training and testing (a cluster's launcher).

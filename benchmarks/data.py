@@ -1,9 +1,10 @@
-"""How fast sets are built, and in how much memory: `python3 -m data_prep bench`.
+"""How fast sets are built, and in how much memory: `make bench-data`.
 
 Each figure of ours is a whole `build` command, start-up included. Beside it, in turns in the same run: Caffe's own
 convert_imageset on the same PNG files with the same resize; or the plain way, a loop over the images with Python's csv,
 tarfile and pickle, OpenCV and a Datum each. The set of many images shows what a larger one costs in memory.
 """
+import argparse
 import csv
 import io
 import os
@@ -34,16 +35,16 @@ BATCHES = 10  # of the training part of the set of many images
 POLL = 0.1  # seconds between two looks at the memory
 
 
-def add_arguments(parser):
+@errors.main
+def main():
+    parser = argparse.ArgumentParser(prog="python3 -m benchmarks.data", description=__doc__.splitlines()[0])
     parser.add_argument("--downloads", default="downloads", help="CIFAR-10's archive and FER+ are read there, else drawn")
     parser.add_argument("--work", default=".", help="folder for temporary files (default: here)")
     parser.add_argument("--files", type=int, default=90000, help="PNG files, as many as CINIC-10 trains on (default: %(default)s)")
     parser.add_argument("--images", type=int, default=1000000, help="images of the large set (default: %(default)s)")
     parser.add_argument("--turns", type=int, default=3, help="turns of each pair; the median counts (default: %(default)s)")
     parser.add_argument("--only", choices=sorted(TASKS), action="append", help="one of the four (may be repeated)")
-
-
-def run(args):
+    args = parser.parse_args()
     print(ROW % ("", "ours", "beside it", "", "ratio", "memory"))
     for name in args.only or TASKS:
         with tempfile.TemporaryDirectory(prefix="bench-", dir=args.work) as folder:
@@ -258,3 +259,7 @@ def draw_imagenet32(folder, count):
         name, images = ("train_data_batch_%d" % (i + 1), count // BATCHES) if i < BATCHES else ("val_data", 1000)
         np.savez(os.path.join(folder, name + ".npz"), data=np.frombuffer(rng.bytes(images * 3072), np.uint8).reshape(-1, 3072),
                  labels=rng.randint(1, 1001, images))
+
+
+if __name__ == "__main__":
+    main()

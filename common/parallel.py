@@ -45,14 +45,8 @@ def work(function, tasks, workers):
         yield from itertools.starmap(function, tasks)
         return
     pool = concurrent.futures.ProcessPoolExecutor(workers, initializer=_prepare_worker)
-    waiting = deque()
     try:
-        for task in tasks:
-            waiting.append(pool.submit(function, *task))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from _streamed((pool.submit(function, *task) for task in tasks), 2 * workers + 1)
     except BrokenProcessPool:
         raise errors.Fail("a worker process was killed (out of memory?): try again with THREADS=1") from None
     finally:
@@ -70,17 +64,29 @@ def apart(crash, function, *arguments):
 
 def deal(pool, test, batches, ahead):
     """Yield (batch, test(its images)) in order, computed in `pool`, while at most `ahead` batches wait."""
-    waiting = deque()
-    try:
+    dealt = deque()
+
+    def submitted():
         for batch in batches:
-            waiting.append((batch, pool.submit(test, batch.images)))
-            if len(waiting) == ahead:
-                batch, result = waiting.popleft()
-                yield batch, result.result()
-        for batch, result in waiting:
-            yield batch, result.result()
+            dealt.append(batch)
+            yield pool.submit(test, batch.images)
+
+    try:
+        for result in _streamed(submitted(), ahead):
+            yield dealt.popleft(), result
     except BrokenProcessPool:
         raise errors.Fail("a testing process died (too little memory?): try it with THREADS=1") from None
+
+
+def _streamed(futures, most):
+    """Yield the results of `futures` in order. Each is submitted as it is asked for, and at most `most` are in flight."""
+    waiting = deque()
+    for future in futures:
+        waiting.append(future)
+        if len(waiting) == most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def ahead(function, items):

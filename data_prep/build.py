@@ -10,8 +10,8 @@ import cv2
 import lmdb
 import numpy as np
 
-from common import errors, files, parallel
-from data_prep import built, duplicates, labels, sources, store
+from common import built, errors, files, parallel
+from data_prep import duplicates, labels, sources, store
 from data_prep.sets import ferplus
 from paper import ours
 

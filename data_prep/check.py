@@ -8,10 +8,10 @@ import os
 import lmdb
 import numpy as np
 
-from common import errors, parallel
+from common import built, errors, parallel
 from common.caffe import binary, lmdbs
 from common.progress import Progress
-from data_prep import built, store
+from data_prep import store
 
 
 def add_arguments(parser):

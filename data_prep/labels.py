@@ -1,10 +1,4 @@
-"""FER+'s labels: the ten votes of an image become one of eight classes, or none (III-B: "majority vote").
-
-`paper`: single votes count as none; an image is kept when one emotion has more than half of the votes that remain on the
-eight emotions (`unknown` and `NF` are not counted at all). This gives exactly the paper's 26,029, 3,312 and 3,274
-images. `ferplus`: FER+'s reference code, which counts all ten. `any`: the emotion with most votes, of every image that has one
-left after single votes are dropped (training on the votes themselves wants all images). Or a file that lists names and labels.
-"""
+"""FER+'s labels: by one of the rules of common/votes.py, or from a file that lists names and labels; and the files that votes come in."""
 import csv
 import os
 import posixpath
@@ -12,13 +6,11 @@ import posixpath
 import numpy as np
 
 from common import errors
+from common.votes import NONE, RULES, VOTES, by_votes
 from paper import facts
 
-VOTES = facts.EXPRESSIONS + ("unknown", "NF")
 PARTS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}  # part -> FER+'s folder
 USAGES = {"Training": "train", "PublicTest": "valid", "PrivateTest": "test"}  # FER2013's word -> part
-RULES = ("paper", "ferplus", "any")
-NONE = -1  # the label of an image that a rule leaves out
 
 
 def apply(rule, names, votes):
@@ -30,18 +22,6 @@ def apply(rule, names, votes):
     if unknown:
         raise errors.Fail("%s lists %r, which FER+ has no votes for" % (rule, min(unknown)))
     return np.array([listed.get(name, NONE) for name in names], np.int64)
-
-
-def by_votes(rule, votes):
-    """Labels, int N, by one of RULES from votes int N x 10; NONE where there is no majority."""
-    votes = np.where(votes == 1, 0, votes)
-    if rule != "ferplus":
-        votes = votes[:, :len(facts.EXPRESSIONS)]
-    best = votes.argmax(1)
-    if rule == "any":
-        return np.where(votes.max(1) > 0, best, NONE)
-    kept = (2 * votes.max(1) > votes.sum(1)) & (best < len(facts.EXPRESSIONS))
-    return np.where(kept, best, NONE)
 
 
 def read_votes(path):

@@ -8,9 +8,8 @@ import os
 import cv2
 import numpy as np
 
-from common import errors, files
+from common import built, errors, files
 from common.caffe.lmdbs import read_images
-from data_prep import built
 
 ROWS = 20  # classes on a sheet; of more, some spread over all
 IMAGES = 10

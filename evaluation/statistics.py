@@ -19,27 +19,20 @@ def accuracies(solver, net, weights, batches=None):
 
     `solver`, `net`: SolverParameter and NetParameter of the run; `batches`: how many to average over, None for one pass.
     """
-    import torch
-
     from engines.torch import engine as engines
     from engines.torch import solver as solvers
 
     plain = m.NetParameter()
     plain.CopyFrom(net)
-    norms = [layer for layer in plain.layer if layer.type == "BatchNorm"]
-    for layer in norms:
-        layer.batch_norm_param.moving_average_fraction = 1  # nothing is forgotten: the sums become a plain average
+    for layer in plain.layer:
+        if layer.type == "BatchNorm":
+            layer.batch_norm_param.moving_average_fraction = 1  # nothing is forgotten: the sums become a plain average
     engine = engines.make(solver, plain, None)
     solvers.load(engine.blobs, weights)
     stored, _ = engine.validate(lambda: False)
-    now = engine.weights()
-    engine.load_weights({layer.name: [0 * blob for blob in now[layer.name]] for layer in norms})
     data = engine.data[m.TRAIN]
     batches = batches or -(-data.count // data.batch)
-    with torch.no_grad():
-        for _ in range(batches):
-            engine.train_net.forward(data.next())
-            engine.blobs.count_batch()
+    engine.train_net.renew_statistics(data.next() for _ in range(batches))
     anew, _ = engine.validate(lambda: False)
     return stored, anew, batches
 

@@ -17,4 +17,4 @@ fuzz: | env ## read FUZZ mutated archives and CSVs: none may crash, hang, or lea
 
 bench: bench-data
 bench-data: | env
-	@$(PYTHON) -m data_prep bench --downloads $(DOWNLOADS) $(BENCH)
+	@$(PYTHON) -m benchmarks.data --downloads $(DOWNLOADS) $(BENCH)

@@ -1,5 +1,5 @@
 # Tables, figures, ensembles and the page, from the scores that are there: nothing here trains. Included by the Makefile.
-# ROWS: 8+11 (rows of Table II, or of report/rows.csv). FORMAT=csv: tables as CSV on the terminal. ENGINE=torch: the runs of
+# ROWS: 8+11 (rows of Table II, or of evaluation/report/rows.csv). FORMAT=csv: tables as CSV on the terminal. ENGINE=torch: the runs of
 # the torch engine. RESULTS: where to.
 
 RESULTS  ?= $(W)results

@@ -8,7 +8,7 @@ STUDY_CSV ?= docs/results/study.csv
 STUDY     := $(W)study
 STUDY_RUN  = $(TORCH) -m evaluation.report.study --csv $(STUDY_CSV)
 STUDY_FROM = --work $(STUDY) --data $(W)data --downloads $(DOWNLOADS) $(UNOFFICIAL:%=--unofficial) --python '$(TORCH)' \
-	--engine torch$(addprefix -,$(filter-out fp32,$(PRECISION)))
+	--engine $(TORCH_NAME)
 
 $(if $(shell grep -xE '[1-9][0-9]{0,2}' <<< '$(JOBS)'),,$(error JOBS=$(JOBS) is no number of runs at once: 1 or more))
 

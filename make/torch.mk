@@ -33,7 +33,7 @@ tensorboard: $(TORCH_ENV)/.complete ## write the logs of every run in RUNS for T
 test: $(if $(TESTS),,test-torch)
 # PyTorch's tests run Caffe's side of the comparison by env/run themselves.
 test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real Caffe
-	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_tensorboard.py tests/test_pipeline.py
+	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_recipe.py tests/test_tensorboard.py tests/test_pipeline.py
 
 bench: bench-torch
 bench-torch: $(TORCH_ENV)/.complete | env ## speed of the PyTorch engine beside Caffe, bare PyTorch, a usual script, the machine's limit
@@ -42,6 +42,6 @@ bench-torch: $(TORCH_ENV)/.complete | env ## speed of the PyTorch engine beside 
 # Beyond the paper (paper/recipe.py): networks trained on FER+'s votes, for use. SEED: another run of the same recipe.
 SEED ?= 1
 .PHONY: best small
+best small: ENGINE = torch
 best small: $(TORCH_ENV)/.complete ## train the recipe's network on FER+'s votes (data: make data SRC=ferplus_votes ENGINE=torch)
-	@$(TORCH) -m training.run --engine torch$(addprefix -,$(filter-out fp32,$(PRECISION))) --recipe $@ --solver $(W)solvers/$@.prototxt \
-	  --trial $(SEED) --out $(W)runs/torch/$@/seed$(SEED)
+	$(call train,$(W)solvers/$@.prototxt,$(RUNS)/$@/seed$(SEED),--recipe $@ --trial $(SEED))

@@ -28,9 +28,9 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
     """Write all nets and solvers under the folder `root`; paths inside them begin with `root` too.
 
     `datasets`: name -> dict(classes, train, valid, valid_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
-    `pretrain_batch`, `ferplus_batch`: images of a training batch; `rates`: pretrain, finetune, scratch; `decay`: weight decay; `mirror`: which of
-    MIRRORS mirror while training; `mean_value`: subtracted in pretraining in place of the set's mean (FER+'s tests read its mean from a file); `final_rate`: of FER+'s new layer
-    beside the rest; `form`: of the network (resnet.trunk);
+    `pretrain_batch`, `ferplus_batch`: images of a training batch; `rates`: pretrain, finetune, scratch; `decay`: weight decay;
+    `mirror`: which of MIRRORS mirror while training; `mean_value`: subtracted in pretraining in place of the set's mean (FER+'s
+    tests read its mean from a file); `final_rate`: of FER+'s new layer beside the rest; `form`: of the network (resnet.trunk);
     `put`: takes (path, message, header), text.write or held. Returns the paths written.
     """
     written, form = [], dict(form)
@@ -44,16 +44,15 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
         for dataset, size in datasets.items():
             stem = "resnet%d_%s" % (depth, dataset)
             data = os.path.join(root, "data", dataset)
-            batch = ferplus_batch if dataset == "ferplus" else pretrain_batch
-            valid = "valid_lmdb" if dataset == "ferplus" else "test_lmdb"
-            step = "ferplus" if dataset == "ferplus" else "pretrain"
+            step, batch, valid = (("ferplus", ferplus_batch, "valid_lmdb") if dataset == "ferplus" else
+                                  ("pretrain", pretrain_batch, "test_lmdb"))
             write("prototxt/%s_deploy.prototxt" % stem, resnet.deploy_net(depth, dataset, size["classes"], **form))
             net = write("prototxt/%s_train.prototxt" % stem, resnet.train_net(
                 depth, dataset, size["classes"], os.path.join(data, "train_lmdb"), os.path.join(data, valid),
                 os.path.join(data, "mean.binaryproto") if mean_value is None or step == "ferplus" else mean_value, batch, size["valid_batch"],
                 step in mirror, final_rate if step == "ferplus" else 1, **form))
             for name, make in SOLVERS.items():
-                if (dataset == "ferplus") == (name == "pretrain"):
+                if (step == "pretrain") != (name == "pretrain"):
                     continue
                 ending = "" if name == "pretrain" else "_" + name
                 epochs = pretrain_epochs[dataset] if name == "pretrain" else ferplus_epochs

@@ -1,4 +1,4 @@
-"""caffe_files: our schema against Caffe's own, files there and back, and files that are wrong."""
+"""common/caffe: our schema against Caffe's own, files there and back, and files that are wrong."""
 
 import numpy as np
 import pytest

@@ -10,10 +10,10 @@ import lmdb
 import numpy as np
 import pytest
 
-from common import errors
+from common import built, errors
 from common.caffe import binary, lmdbs
 from data_prep import __main__ as data_prep
-from data_prep import balance, built, check, images, labels, preview
+from data_prep import balance, check, images, labels, preview
 from data_prep.sets import fer, ferplus
 from demo.draw import Face
 from paper import facts, ours

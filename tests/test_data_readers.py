@@ -8,7 +8,8 @@ import data_forms as forms
 import numpy as np
 import pytest
 
-from data_prep import built, images, official, pickles
+from common import built
+from data_prep import images, official, pickles
 from paper import ours
 
 

@@ -52,6 +52,14 @@ def test_imports_go_down(path):
     assert not wrong
 
 
+def test_stages_know_only_each_others_files():
+    """No arrow between data_prep, training and evaluation."""
+    stages = {"data_prep", "training", "evaluation"}
+    wrong = [(os.path.relpath(path, ROOT), folder) for path in modules() for folder in imports(path)
+             if os.path.relpath(path, ROOT).split(os.sep)[0] in stages - {folder} and folder in stages]
+    assert not wrong
+
+
 def test_fer_lite_stands_alone():
     wrong = [(path, folder) for path in modules() if path.startswith(os.path.join(ROOT, "fer_lite")) for folder in imports(path) if folder != "fer_lite"]
     assert not wrong

@@ -14,11 +14,11 @@ from netgen import solver as schedule
 Job = namedtuple("Job", "out solver net parts identity")
 
 
-def resolve(solver_path, out, trial=1, weights=None, gpu=None):
+def resolve(solver_path, out, trial=1, weights=None, gpu=None, ordered=True):
     """(SolverParameter, NetParameter) of the run in folder `out`; the same file serves the stock `caffe train`.
 
     `trial`: the seed of initialisation and crops, and, from 2 on, of the order of the training part, which then is
-    another LMDB (`training.order`).
+    another LMDB (`training.order`); without `ordered` every trial reads the same LMDB.
     """
     solver = text.read(solver_path, m.SolverParameter)
     if not solver.net or len(solver.test_iter) != 1 or solver.iter_size != 1:
@@ -32,7 +32,7 @@ def resolve(solver_path, out, trial=1, weights=None, gpu=None):
         solver.weights.append(weights)
     if gpu is not None:
         solver.solver_mode, solver.device_id = m.SolverParameter.GPU, gpu
-    if trial > 1:
+    if trial > 1 and ordered:
         source = nets.data_layer(net, m.TRAIN).data_param
         source.source = order_path(source.source, trial)
         solver.net = os.path.join(out, "train.prototxt")

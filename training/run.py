@@ -32,8 +32,7 @@ def main():
     args = _arguments()
     out = args.out.rstrip("/")
     # A recipe shuffles by its seed; the paper's trials read an LMDB in an order of their own.
-    solver, net = job.resolve(args.solver, out, 1 if args.recipe else args.trial, args.weights, args.gpu)
-    solver.random_seed = args.trial
+    solver, net = job.resolve(args.solver, out, args.trial, args.weights, args.gpu, ordered=not args.recipe)
     if args.weights:
         transplant.read(args.weights)
     parts = inputs.check_data(net)

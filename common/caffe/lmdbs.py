@@ -8,12 +8,12 @@ from common import errors
 from common.caffe import binary
 
 
-def opened(path):
-    """The LMDB at `path`, for reading. Fail where none is there, or less of it than it says (reading that would be fatal)."""
+def opened(path, readahead=True):
+    """The LMDB at `path`, for reading; `readahead`: whether the system reads ahead of a cursor. Fail where none is there, or less of it than it says (reading that would be fatal)."""
     if not os.path.isfile(os.path.join(path, "data.mdb")):
         raise errors.Fail("%s is not there: %s" % (path, remedy(path)))
     try:
-        environment = lmdb.open(path, readonly=True, lock=False)
+        environment = lmdb.open(path, readonly=True, lock=False, readahead=readahead)
     except lmdb.Error as mistake:
         raise errors.Fail("%s is damaged (%s): %s" % (path, str(mistake).replace(path + ": ", ""), remedy(path))) from None
     whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]

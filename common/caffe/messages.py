@@ -4,7 +4,7 @@ Message names, field names, numbers, labels, defaults and packing are Caffe's (c
 holds every one against `caffe_pb2`). The messages live in a descriptor pool of their own, so that they can be
 imported beside `caffe`, under any protobuf from 3.12 on: no protoc, no generated code to go stale.
 
-Use: `from caffe_files import messages as m; m.NetParameter(name="ResNet-20")`. Fields that we do not declare survive a
+Use: `from common.caffe import messages as m; m.NetParameter(name="ResNet-20")`. Fields that we do not declare survive a
 round trip of a binary file as unknown fields, behind the known ones.
 """
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory

@@ -5,12 +5,10 @@ N alone, so that a run continues exactly by setting `batches`.
 """
 import itertools
 
-import lmdb
 import numpy as np
 import torch
 
-from common import errors
-from common.caffe import binary
+from common.caffe import binary, lmdbs
 from common.caffe import messages as m
 from engines.torch import device as devices
 from engines.torch import layers
@@ -27,10 +25,7 @@ class Data:
         layers.demand(layer, layer.data_param.backend == m.DataParameter.LMDB and len(layer.top) == 2, "backend: LMDB, two tops")
         self.layer, self.phase, self.seed, self.device, self.dtype = layer, phase, seed, device, dtype
         self.transform, self.batch = layer.transform_param, layer.data_param.batch_size
-        try:
-            self.environment = lmdb.open(layer.data_param.source, readonly=True, lock=False, readahead=False)
-        except lmdb.Error as problem:
-            raise errors.Fail("%s cannot be read (%s): run `make data`" % (layer.data_param.source, problem)) from None
+        self.environment = lmdbs.opened(layer.data_param.source, readahead=False)
         with self.environment.begin() as transaction:
             self.count = transaction.stat()["entries"]
             self.image = binary.read_datum(next(iter(transaction.cursor()))[1])[0].shape

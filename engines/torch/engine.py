@@ -41,12 +41,20 @@ class TorchEngine:
     def step(self, n):
         losses = torch.zeros((), device=self.device)
         for _ in range(n):
-            loss = self.train_net.forward(self.data[m.TRAIN].next())["loss"]
-            gradient, = torch.autograd.grad(loss, self.blobs.values)
-            self.blobs.count_batch()
-            self.solver.step(gradient)
-            losses += loss.detach()
+            losses += self._iterate()
         return losses.item() / n
+
+    def _iterate(self):
+        """One iteration; its loss, a tensor."""
+        loss = self._loss()
+        gradient, = torch.autograd.grad(loss, self.blobs.values)
+        self.blobs.count_batch()
+        self.solver.step(gradient)
+        return loss.detach()
+
+    def _loss(self):
+        """The loss of the next training batch, to be differentiated."""
+        return self.train_net.forward(self.data[m.TRAIN].next())["loss"]
 
     @torch.no_grad()
     def validate(self, stopped):
@@ -54,12 +62,15 @@ class TorchEngine:
         for _ in range(self.test_iter):
             if stopped():
                 return None
-            tops = self.test_net.forward(self.data[m.TEST].next())
+            tops = self.test_net.forward(self._validation_batch())
             sums += torch.stack([tops["accuracy"], tops["loss"]])
         return tuple((sums / self.test_iter).tolist())
 
+    def _validation_batch(self):
+        return self.data[m.TEST].next()
+
     def snapshot(self, prefix):
-        self.save(prefix + ".caffemodel")
+        solvers.save(self.blobs, self.net, prefix + ".caffemodel")
         self.solver.save(prefix + ".solverstate", prefix + ".caffemodel")
 
     def restore(self, solverstate, validations):

@@ -92,6 +92,7 @@ class Net:
         found = [layer for layer in phase_layers(net, phase) if layer.type not in SOURCES]
         built = self._build(found, dict(shapes))
         self.blobs = blobs or Blobs([(layer, b.blobs) for layer, b in zip(found, built) if b.blobs], device, seed)
+        self.norms = [layer.name for layer in found if _of_batch(layer, phase)]
         self.steps = _program(found, built, phase)
 
     def _build(self, found, shapes):
@@ -111,6 +112,17 @@ class Net:
             given = [torch.empty(b, device="meta", dtype=torch.float32 if len(b) > 1 else torch.int64) for b in bottoms] + given
             shapes[layer.top[0]] = tuple(built[-1].forward(*given).shape)
         return built
+
+    @torch.no_grad()
+    def renew_statistics(self, batches):
+        """Make BatchNorm's running statistics anew, with the weights as they are. `batches`: inputs of `forward`, of a TRAIN net."""
+        blobs = self.blobs.split(self.blobs.values.detach())
+        for name in self.norms:
+            for blob in blobs[name]:
+                blob.zero_()
+        for inputs in batches:
+            self.forward(inputs)
+            self.blobs.count_batch()
 
     def forward(self, inputs, keep=False):
         """Run on `inputs` (top -> tensor): top -> tensor, of the tops that no layer reads, or of all with `keep`.

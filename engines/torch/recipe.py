@@ -4,21 +4,21 @@ The targets are the shares of an image's votes, the loss is the cross entropy wi
 time, and what is tested and kept is an average of the run's weights. Nothing depends on the order of computation: batch
 number N and what happens to its images follow from the seed and N alone, so that a run continues exactly.
 """
-import csv
+import functools
 import math
+import os
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from common import errors
+from common import built, errors, votes
 from common.caffe import binary, lmdbs
 from common.caffe import messages as m
 from engines.torch import engine
 from engines.torch import net as nets
 from engines.torch import solver as solvers
 from netgen import nets as net_facts
-from paper import facts
 from paper import recipe as recipes
 
 ORDER, ALTER = 1, 2  # which stream of random numbers: third word of Philox's counter
@@ -49,61 +49,43 @@ class RecipeEngine(engine.TorchEngine):
         done = self.iter / self.max_iter
         return next(side for share, side in self.recipe.sides if done < share or share == 1)
 
-    def step(self, n):
-        total = 0.0
-        for _ in range(n):
-            images, targets = self.faces.batch(self.iter, self.side())
-            scores = self.scorer.forward({"data": self._input(images)})[self.scores].float()
-            loss = -(targets * F.log_softmax(scores.flatten(1), 1)).sum(1).mean()
-            gradient, = torch.autograd.grad(loss, self.blobs.values)
-            self.blobs.count_batch()
-            self.solver.step(gradient)
-            share = min(self.recipe.average, (1 + self.iter) / (10 + self.iter))  # short at first: the beginning is forgotten
-            self.average.lerp_(self.blobs.values.detach(), 1 - share)
-            total += loss.item()
-        return total / n
+    def _loss(self):
+        images, targets = self.faces.batch(self.iter, self.side())
+        scores = self.scorer.forward({"data": self._input(images)})[self.scores].float()
+        return -(targets * F.log_softmax(scores.flatten(1), 1)).sum(1).mean()
 
-    @torch.no_grad()
+    def _iterate(self):
+        loss = super()._iterate()
+        share = min(self.recipe.average, (1 + self.iter) / (10 + self.iter))  # short at first: the beginning is forgotten
+        self.average.lerp_(self.blobs.values.detach(), 1 - share)
+        return loss
+
     def validate(self, stopped):
-        self.test_net.blobs.values.copy_(self._averaged())
-        sums, side = torch.zeros(2, device=self.device), self.side()
-        for _ in range(self.test_iter):
-            if stopped():
-                return None
-            given = self.data[m.TEST].next()
-            if side != recipes.SIDE:
-                given["data"] = F.interpolate(given["data"], side, mode="bilinear")
-            tops = self.test_net.forward(given)
-            sums += torch.stack([tops["accuracy"], tops["loss"]])
-        return tuple((sums / self.test_iter).tolist())
+        self._average_into_test_net()
+        return super().validate(stopped)
 
-    def snapshot(self, prefix):
-        solvers.save(self.blobs, self.net, prefix + ".caffemodel")
-        self.solver.save(prefix + ".solverstate", prefix + ".caffemodel")
+    def _validation_batch(self):
+        given = super()._validation_batch()
+        return dict(given, data=_resized(given["data"], self.side()))
 
     def load_weights(self, weights):
         super().load_weights(weights)
         self.average.copy_(self.blobs.values.detach())
 
-    @torch.no_grad()
     def save(self, path):
         """The averaged network, whatever the run's own weights are."""
-        own = self.blobs.values.detach().clone()
-        self.blobs.values.copy_(self._averaged())
-        solvers.save(self.blobs, self.net, path)
-        self.blobs.values.copy_(own)
+        self._average_into_test_net()
+        solvers.save(self.test_net.blobs, self.net, path)
 
     @torch.no_grad()
-    def _averaged(self):
-        """The averaged weights with BatchNorm's statistics of plain training images, flat."""
+    def _average_into_test_net(self):
+        """The averaged weights, with BatchNorm's statistics of plain training images, into the net that is tested."""
         own = self.blobs.values.detach().clone()
-        self.blobs.values.copy_(torch.where(self.blobs.fractions == 1, self.average, 0.0))
-        for number in range(recipes.STATISTICS_BATCHES):
-            self.scorer.forward({"data": self._input(self.faces.plain(number, self.side()))})
-            self.blobs.count_batch()
-        made = self.blobs.values.detach().clone()
+        self.blobs.values.copy_(self.average)
+        self.scorer.renew_statistics({"data": self._input(self.faces.plain(number, self.side()))}
+                                     for number in range(recipes.STATISTICS_BATCHES))
+        self.test_net.blobs.values.copy_(self.blobs.values.detach())
         self.blobs.values.copy_(own)
-        return made
 
     def _input(self, images):
         """N x 1 x S x S, mean subtracted, as the net's three equal channels."""
@@ -119,7 +101,7 @@ class Faces:
         with lmdbs.opened(source) as environment, environment.begin() as transaction:
             first = [binary.read_datum(value)[0][:1] for _, value in transaction.cursor()]  # three equal channels
         self.images = torch.from_numpy(np.stack(first)).to(device)
-        self.targets = torch.from_numpy(shares(votes(source, len(first)))).to(device)
+        self.targets = torch.from_numpy(votes.shares(_votes(source, len(first)))).to(device)
         self.mean = float(binary.read_mean(layer.transform_param.mean_file).mean())
 
     def batch(self, iteration, side):
@@ -129,35 +111,35 @@ class Faces:
 
     def plain(self, number, side):
         """The images of batch `number`, unaltered."""
-        images = self.images[self._rows(number)].float() - self.mean
-        return images if side == images.shape[-1] else F.interpolate(images, side, mode="bilinear")
+        return _resized(self.images[self._rows(number)].float() - self.mean, side)
 
     def _rows(self, iteration):
         """Each epoch is a new order of all images; a batch may reach into the next one."""
         places = np.arange(iteration * self.batch_size, (iteration + 1) * self.batch_size)
         epochs, within = np.divmod(places, len(self.images))
-        orders = {e: np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, ORDER, int(e)])).permutation(len(self.images))
-                  for e in set(epochs.tolist())}
-        return torch.from_numpy(np.array([orders[e][i] for e, i in zip(epochs.tolist(), within)]))
+        orders = {epoch: _order(self.seed, epoch, len(self.images)) for epoch in set(epochs.tolist())}
+        return torch.from_numpy(np.array([orders[epoch][i] for epoch, i in zip(epochs.tolist(), within)]))
 
 
-def votes(source, count):
-    """The eight emotions' votes, int N x 8, of the images of an LMDB, from the table that data_prep wrote beside it."""
-    path = source[:-len("_lmdb")] + ".csv"
-    try:
-        with open(path, newline="", encoding="utf-8") as f:
-            table = [[int(row[name]) for name in facts.EXPRESSIONS] for row in csv.DictReader(f)]
-    except (OSError, KeyError, ValueError):
-        table = []
-    if len(table) != count:
-        raise errors.Fail("%s has not the votes of the %d images of %s: run `make data SRC=ferplus_votes`" % (path, count, source))
-    return np.array(table, np.int64)
+@functools.lru_cache(maxsize=2)  # a batch may reach into the next epoch
+def _order(seed, epoch, count):
+    """The order of an epoch's images."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, ORDER, epoch])).permutation(count)
 
 
-def shares(counts):
-    """Votes N x 8 as targets, float32 N x 8 with sum 1. Single votes count as none, as in every rule of FER+."""
-    counts = np.where(counts == 1, 0, counts).astype(np.float32)
-    return counts / counts.sum(1, keepdims=True)
+def _votes(source, count):
+    """FER+'s votes, int N x 10, of the images of an LMDB, from the table that data_prep wrote beside it."""
+    folder, part = os.path.split(source[:-len("_lmdb")])
+    lines = built.table(folder, part)
+    if len(lines) != count:
+        raise errors.Fail("%s has not the votes of the %d images of %s: run `make data SRC=ferplus_votes`"
+                          % (os.path.join(folder, part + ".csv"), count, source))
+    return built.votes(folder, part, lines)
+
+
+def _resized(images, side):
+    """Images N x C x S x S as N x C x side x side."""
+    return images if images.shape[-1] == side else F.interpolate(images, side, mode="bilinear")
 
 
 def alter(images, augment, draw, side):

@@ -1,7 +1,7 @@
 """Which networks the tables are about, and where their scores lie: Table II's twelve rows, and rows that others add.
 
 A row's trials lie in RUNS/resnet20_ferplus_from_cifar10/trial1/scores_test.npz and so on. Other rows come from a file
-of one line each (report/rows.csv) with the columns
+of one line each (evaluation/report/rows.csv) with the columns
     row         a short name without "+" and blanks, for ROWS=8+mine
     method      what the tables call it
     parameters  how many, or the path of a deploy prototxt that is counted

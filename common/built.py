@@ -1,9 +1,12 @@
-"""A built set as `preview` and `check` read it back: its manifest and its tables of names."""
+"""The reader of a built set: its manifest, its tables of names, the votes in them. data_prep/ writes them."""
 import csv
 import json
 import os
 
+import numpy as np
+
 from common import errors
+from common.votes import VOTES
 
 NEEDED = {"set", "classes", "parts", "mean", "files"}  # of what a manifest says, what is read again
 
@@ -36,6 +39,14 @@ def table(folder, part):
         raise errors.Fail("there is no %s: remove %s and run `make data SRC=%s`" % (path, folder, os.path.basename(folder))) from None
     except (ValueError, csv.Error):
         raise _damaged(path, folder) from None
+
+
+def votes(folder, part, lines):
+    """FER+'s ten votes, int64 N x 10, of lines of `table(folder, part)`. Fail where the set has none."""
+    try:
+        return np.array([[int(line[name]) for name in VOTES] for line in lines], np.int64).reshape(-1, len(VOTES))
+    except (KeyError, ValueError, TypeError):
+        raise errors.Fail("%s has no votes: run `make data SRC=ferplus_votes`" % os.path.join(folder, part + ".csv")) from None
 
 
 def _damaged(path, folder):

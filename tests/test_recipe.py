@@ -1,0 +1,127 @@
+"""Training on FER+'s votes (engines/torch/recipe.py): exact resume, targets from the votes, images altered as drawn; and votes.py's figures."""
+import csv
+import os
+
+import evaluation_data
+import numpy as np
+import pytest
+
+from common import errors, votes
+from evaluation import scores as scores_file
+from evaluation import votes as command
+from netgen import resnet, solver
+from paper import facts
+from paper import recipe as recipes
+
+torch = pytest.importorskip("torch")
+recipe_engine = pytest.importorskip("engines.torch.recipe")
+
+pytestmark = pytest.mark.torch
+TRAIN, VALID, BATCH = 30, 10, 8
+RECIPE = recipes.RECIPES["best"]._replace(epochs=4, batch=BATCH)
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A function that makes the engine for a small set of the 48x48 form, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipes, "STATISTICS_BATCHES", 3)
+    rng = np.random.RandomState(3)
+    for split, count in (("train", TRAIN), ("valid", VALID)):
+        evaluation_data.write_part("data/ferplus_votes", split, count, side=48, seed=count)
+        with open("data/ferplus_votes/%s.csv" % split, newline="") as f:
+            rows = list(csv.DictReader(f))
+        with open("data/ferplus_votes/%s.csv" % split, "w", newline="") as f:
+            table = csv.writer(f)
+            table.writerow(["key", "name", "label"] + list(votes.VOTES) + ["majority"])
+            for row in rows:  # four votes for the label, the other six anywhere
+                counts = 4 * np.eye(10, dtype=int)[int(row["label"])] + rng.multinomial(6, [0.1] * 10)
+                table.writerow([row["key"], row["name"], row["label"]] + counts.tolist() + [row["label"]])
+    paths = ["data/ferplus_votes/" + name for name in ("train_lmdb", "valid_lmdb", "mean.binaryproto")]
+    net = resnet.train_net(8, "ferplus", 8, *paths, BATCH, VALID, crop=0, widths=(4, 8, 16))
+    schedule = solver.falling("net", "unused", RECIPE, TRAIN, VALID, VALID, 1)
+    schedule.random_seed = 5
+    return lambda: recipe_engine.make(schedule, net, None, RECIPE)
+
+
+def saved(engine, name):
+    engine.save(name)
+    with open(name, "rb") as f:
+        return f.read()
+
+
+def test_a_run_goes_on_to_the_same_bytes(made):
+    whole = made()
+    losses = [whole.step(1) for _ in range(12)]
+    assert whole.side() == 48 and made().side() == 32
+    cut = made()
+    cut.step(7)
+    cut.snapshot("half")
+    other = made()
+    other.restore("half.solverstate", 0)
+    assert other.iter == 7 and [other.step(1) for _ in range(5)] == losses[7:]
+    assert saved(other, "b.caffemodel") == saved(whole, "a.caffemodel")
+
+
+def test_what_is_kept_is_the_average_and_the_run_goes_on_with_its_own(made):
+    engine = made()
+    engine.step(5)
+    own = engine.weights()["first_conv"][0]
+    engine.validate(lambda: False)
+    saved(engine, "a.caffemodel")
+    np.testing.assert_array_equal(engine.weights()["first_conv"][0], own)
+    average = engine.blobs.arrays(engine.average)["first_conv"][0]
+    np.testing.assert_array_equal(engine.test_net.blobs.arrays()["first_conv"][0], average)
+    assert abs(average - own).max() > 0
+    assert engine.test_net.blobs.arrays()["first_conv_bn"][2] == pytest.approx(sum(0.999 ** i for i in range(3)))
+
+
+def test_every_epoch_shows_every_image_once_with_the_shares_of_its_votes(made):
+    faces = made().faces
+    rows = torch.cat([faces._rows(n) for n in range(15)]).tolist()  # 15 batches of 8: four epochs of 30
+    assert all(sorted(rows[i:i + TRAIN]) == list(range(TRAIN)) for i in range(0, 120, TRAIN)) and rows[:TRAIN] != rows[TRAIN:2 * TRAIN]
+    targets = faces.batch(0, 32)[1]
+    assert targets.shape == (BATCH, 8) and torch.allclose(targets.sum(1), torch.ones(BATCH))
+    counts = np.array([[3, 1, 0, 0, 5, 0, 0, 0, 1, 0]])
+    np.testing.assert_allclose(votes.shares(counts)[0], [3 / 8, 0, 0, 0, 5 / 8, 0, 0, 0], atol=1e-6)
+
+
+def test_images_are_altered_as_much_as_the_recipe_says():
+    images = torch.arange(48.0).expand(6, 1, 48, 48) - 20
+    still = recipes.FACES._replace(mirror=False, degrees=0, shift=0, zoom=0, contrast=0, brightness=0, erase=0)
+    draw = np.random.Generator(np.random.Philox(key=1))
+    torch.testing.assert_close(recipe_engine.alter(images, still, draw, 48), images, atol=1e-3, rtol=0)
+    mirrored = recipe_engine.alter(images, still._replace(mirror=True), draw, 48)
+    flips = [bool(torch.allclose(each, images[0].flip(-1), atol=1e-3)) for each in mirrored]
+    assert any(flips) and not all(flips)
+    erased = recipe_engine.alter(images, still._replace(erase=1), draw, 48)
+    assert all((each == 0).any() for each in erased) and recipe_engine.alter(images, recipes.FACES, draw, 32).shape == (6, 1, 32, 32)
+
+
+def test_a_table_without_votes_is_one_line(made):
+    path = "data/ferplus_votes/train.csv"
+    with open(path) as f:
+        lines = f.readlines()
+    with open(path, "w") as f:
+        f.writelines(lines[:-1])
+    with pytest.raises(errors.Fail, match="train.csv.*make data SRC=ferplus_votes"):
+        made()
+
+
+def test_both_rules_are_counted_with_and_without_duplicates(made, capsys, monkeypatch):
+    with open("data/ferplus_votes/valid.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    labels = np.array([int(row["label"]) for row in rows])
+    right = np.eye(8, dtype=np.float32)[labels]
+    wrong = np.roll(right, 1, axis=1)
+    with open("data/ferplus_votes/duplicates.csv", "w") as f:
+        f.write("part,key,name,of\nvalid,%s,%s,x.png\n" % (rows[0]["key"], rows[0]["name"]))
+    one = np.concatenate([wrong[:1], right[1:]])
+    scores_file.write("s.npz", scores_file.Scores(np.array([r["key"] for r in rows]), np.array([r["name"] for r in rows]), labels, right, one,
+                                                  np.array(facts.EXPRESSIONS), "valid"))
+    monkeypatch.setattr("sys.argv", ["votes", "s.npz", os.path.join("data", "ferplus_votes")])
+    with pytest.raises(SystemExit) as end:
+        command.main()
+    said = capsys.readouterr().out.splitlines()
+    assert not end.value.code
+    assert said[1].split()[-3:] == ["10", "90.00%", "100.00%"] and said[2].split()[-3:] == ["9", "100.00%", "100.00%"]
