@@ -6,6 +6,8 @@ import numpy as np
 
 from fer_lite import errors
 
+LARGEST_PIXELS = 100 * 1000 * 1000  # of an image or a video's frame: 300 MB decoded
+
 
 def decoded(data, grey=False):
     """What OpenCV makes of an image file's bytes, None of a damaged one. Its size is for the caller to check before."""
@@ -35,3 +37,9 @@ def _jpeg_size(data, where):
             return struct.unpack(">HH", data[at + 5:at + 9])
         at += 1 if marker == 0xFF else 2 + length  # 0xFF 0xFF: fill bytes before a marker
     raise errors.Fail("%s: a damaged JPEG image; get the file again" % where)
+
+
+def bound(name, width, height):
+    """Fail where an image claims more pixels than are read, or none."""
+    if not 0 < width * height <= LARGEST_PIXELS:
+        raise errors.Fail("%s: %dx%d pixels; at most %d million are read: make it smaller" % (name, width, height, LARGEST_PIXELS // 10**6))

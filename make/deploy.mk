@@ -51,7 +51,7 @@ export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files
 
 .PHONY: predict
 predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
-	@$(DEPLOY) -m fer_lite.predict $(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number)) \
+	@$(DEPLOY) -m fer_lite $(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number)) \
 	  $(MODEL:%=--model %) --crops $(CROPS) --faces $(FACES) $(DRAW:%=--draw %) $(FPS:%=--fps %) $(if $(CSV),--csv)
 
 .PHONY: models-check

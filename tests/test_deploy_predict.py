@@ -18,7 +18,7 @@ import pytest
 from common import errors, files
 from data_prep import images
 from deploy import check, export
-from fer_lite import crops, faces, predict, sources
+from fer_lite import cli, crops, faces, predict, sources, video
 from paper import facts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -51,7 +51,7 @@ def run(monkeypatch, capfd):
         monkeypatch.setattr(sys, "argv", ["predict"] + [str(a) for a in arguments])
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:
-            predict.main()
+            cli.main()
         out, err = capfd.readouterr()
         records = out if "--csv" in arguments else [json.loads(line) for line in out.splitlines()]
         return end.value.code or 0, records, err
@@ -221,7 +221,7 @@ def test_video_takes_constant_memory(tmp_path):
 
 def test_a_camera_gives_its_newest_frames_at_the_rate_asked_for(clip):
     """OpenCV reads a file where a camera's device would be: all 30 frames are there at once, so that few of them are due."""
-    stream, seen = sources._camera(clip, fps=20), []
+    stream, seen = video.camera(clip, fps=20), []
     with pytest.raises(errors.Fail, match="gives no more frames"):
         for frame in stream:
             seen.append(frame)

@@ -1,0 +1,105 @@
+"""Predict the expression of every face in images, folders, videos or from a camera.
+
+    python -m fer_lite photo.jpg                          one line of JSON a face
+    python -m fer_lite clip.mp4 --fps 5 --csv             five frames a second, as CSV
+    python -m fer_lite photos/ --draw drawn/              copies with what was found drawn on them
+    python -m fer_lite 0 --fps 5                          the first camera, until Ctrl-C
+
+Faces are found by YuNet (fer_lite/yunet, MIT licence); `--faces given` takes each image for a face. An expression is what a
+face shows, not what a person feels: see models/README.md before any use.
+"""
+import argparse
+import contextlib
+import csv
+import itertools
+import json
+import sys
+
+from fer_lite import drawing, errors, faces, sources
+from fer_lite.predict import DEFAULT, Predictor
+
+
+def records(frame, found):
+    """What is printed of a Frame: a dict a face, or one that says that there is none."""
+    where = {"file": frame.file}
+    if frame.frame is not None:
+        where.update(frame=frame.frame, time=frame.time)
+    return [dict(where, **face) for face in found] or [dict(where, box=None, label=None, probabilities=None, problem="no face found")]
+
+
+def csv_row(record, classes):
+    """A record as the values of CSV_COLUMNS and the classes."""
+    box, probabilities = record["box"] or [""] * 4, record["probabilities"] or {}
+    return [record["file"], record.get("frame", ""), record.get("time", ""), *box, record.get("score") or "", record["label"] or "",
+            *(probabilities.get(name, "") for name in classes), record.get("problem", "")]
+
+
+def csv_columns(classes):
+    return ["file", "frame", "time", "x", "y", "width", "height", "score", "label", *classes, "problem"]
+
+
+def look(predictor, source, write, fps=None, limit=None, draw_out=None, alone=True):
+    """Predict every frame of one source; `write` takes each record as soon as it is there."""
+    drawn = drawing.drawings(draw_out, source, alone) if draw_out else contextlib.nullcontext()
+    with drawn as keep, contextlib.closing(_closable(sources.frames(source, fps))) as stream:
+        for frame in itertools.islice(stream, limit):
+            found = predictor(frame.image)
+            for record in records(frame, found):
+                write(record)
+            if keep:
+                keep(drawing.draw(frame.image, found), frame.rate)
+
+
+def _closable(stream):
+    """A generator over `stream`, so that leaving early closes a video."""
+    yield from stream
+
+
+@errors.main
+def main():
+    parser = argparse.ArgumentParser(prog="fer-lite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, video, folder, or a camera's number")
+    parser.add_argument("--model", default=DEFAULT, help="folder in models/ or exports/, or an .onnx file; A+B averages two (default: %(default)s)")
+    parser.add_argument("--faces", choices=("detect", "given"), default="detect", help="find faces, or take each image for one")
+    parser.add_argument("--crops", type=int, choices=(1, 10), default=10, help="the paper's ten crops, averaged, or the centre alone")
+    parser.add_argument("--csv", action="store_true", help="CSV instead of JSON lines")
+    parser.add_argument("--draw", metavar="OUT", help="draw the faces on a copy: a file for one source, else a folder")
+    parser.add_argument("--fps", type=_positive, help="at most so many frames a second of a video or camera")
+    parser.add_argument("--limit", type=int, help="at most so many frames of each video or camera")
+    parser.add_argument("--score", type=float, default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
+    parser.add_argument("--search", type=int, default=faces.LARGEST_SIDE, metavar="PIXELS",
+                        help="faces are searched with the image at this size; larger finds smaller faces (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="cores to use (default: all)")
+    args = parser.parse_args()
+    predictor = Predictor(args.model, args.faces, args.crops == 10, args.score, args.search, args.threads)
+    found = sources.expand(args.sources)
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    if args.csv:
+        table.writerow(csv_columns(predictor.classes))
+
+    def write(record):
+        if args.csv:
+            table.writerow(csv_row(record, predictor.classes))
+        else:
+            print(json.dumps(record, ensure_ascii=False))
+        sys.stdout.flush()
+
+    failed = 0
+    for source in found:
+        try:
+            look(predictor, source, write, args.fps, args.limit, args.draw, len(found) == 1)
+        except errors.Fail as problem:
+            if len(found) == 1:
+                raise
+            print("error: %s" % problem, file=sys.stderr)
+            failed += 1
+    if failed:
+        raise errors.Fail("%d of %d files could not be read (named above)" % (failed, len(found)))
+
+
+def _positive(text):
+    value = float(text)
+    if not 0 < value < 1000:
+        raise argparse.ArgumentTypeError("%s is not between 0 and 1000" % text)
+    return value
+
