@@ -49,5 +49,14 @@ def votes(folder, part, lines):
         raise errors.Fail("%s has no votes: run `make data SRC=ferplus_votes`" % os.path.join(folder, part + ".csv")) from None
 
 
+def duplicates(folder, part):
+    """Names of a part's images that the training part holds too (duplicates.csv), as a set; None where they were not looked for."""
+    path = os.path.join(folder, "duplicates.csv")
+    if not os.path.exists(path):
+        return None
+    with open(path, newline="", encoding="utf-8") as f:
+        return {line["name"] for line in csv.DictReader(f) if line.get("part", part) == part}
+
+
 def _damaged(path, folder):
     return errors.Fail("%s is damaged: remove %s and run `make data SRC=%s`" % (path, folder, os.path.basename(folder)))

@@ -9,12 +9,17 @@ import argparse
 import os
 import re
 
-from common import errors, files
+from common import built, errors, files
 from common import runs as kept_runs
+from common.caffe import messages as m
+from common.caffe import text
 from common.progress import duration
 from deploy import check, export
+from evaluation import scores as scores_file
+from evaluation import votes
 from evaluation.report import show
 from fer_lite import names
+from netgen import describe
 from paper import experiments, facts, ours
 from training import transplant
 
@@ -105,9 +110,9 @@ def made_how(path):
             "sessions": len(sessions), "began": first.get("began"), "ended": last.get("ended"), "machine": last.get("machine"),
             "versions": last.get("versions"),
             "iterations": run.get("iteration"), "epochs": log[-1]["epoch"] if log else None, "seconds": run.get("seconds"),
-            "solver": inputs.get("solver"),
+            "solver": inputs.get("solver"), **({"recipe": inputs["recipe"]} if inputs.get("recipe") else {}),
             "train": dict({key: inputs.get("train", {}).get(key) for key in ("images", "sha256")},
-                          lmdb=last.get("lmdbs", {}).get("train") or inputs.get("train", {}).get("lmdb"))})
+                          lmdb=_local(last.get("lmdbs", {}).get("train") or inputs.get("train", {}).get("lmdb") or ""))})
     return runs
 
 
@@ -128,12 +133,12 @@ def card(about, row):
     """A network's README.md as text. `about`: model.json's dict, `row`: its row of Table II or None."""
     tested, runs = about.get("metrics"), about["training"]
     title = "# %s\n\n%s, %s, for the eight expressions of FER+%s." % (
-        about["name"], about["net"].split()[0], "trained on FER+ from scratch" if row and not row.source else
+        about["name"], about["net"].split()[0] if row else about["net"], "trained on FER+ from scratch" if row and not row.source else
         "pretrained on %s and fine-tuned on FER+" % facts.source(row.source).title if row else "trained as said below",
         " (row %d of the paper's Table II)" % row.row if row else "")
     parts = [title, _accuracy(about, row)]
     if tested:
-        parts.append(_per_class(tested))
+        parts.append(_per_class(tested, views_of(about)))
     parts += [_files(about), _making(runs, about), USE, "## Licences of the data behind it\n\n" + "\n".join(
         "- " + LICENCES[name] for name in data_sets(runs) or ["ferplus"])
         + "\n\nThe weights are given out for the uses above, as far as these terms allow; this project claims no more rights to them than it has."]
@@ -141,11 +146,14 @@ def card(about, row):
 
 
 def _accuracy(about, row):
-    lines = ["## Accuracy", "", "| | ten crops | one crop | n | part |", "| --- | --- | --- | --- | --- |"]
+    views = views_of(about)
+    lines = ["## Accuracy", "", "| | %s | one crop | n | part |" % views, "| --- | --- | --- | --- | --- |"]
     tested, a = about.get("metrics"), about.get("accuracy", {})
+    lines += ["| %s | %s | %s | %d | %s |" % (line["rule"], percent(line["ten_crops"]), percent(line["one_crop"]), line["n"], _part("valid"))
+              for line in about.get("rules", ())]
     if tested:
-        lines.append("| `make eval`, engine %s | %s | %s | %d | %s |" % (
-            tested["engine"], percent(tested["accuracy"]), percent(tested["one_crop_accuracy"]), tested["n"], _part(tested["split"])))
+        lines.append("| `make eval`, engine %s%s | %s | %s | %d | %s |" % (
+            tested["engine"], ", label by most votes" if "rules" in about else "", percent(tested["accuracy"]), percent(tested["one_crop_accuracy"]), tested["n"], _part(tested["split"])))
     for name in (names.FLOAT, names.INT8):
         if name in a:
             lines.append("| ONNX Runtime, `%s` | %s | %s | %d | %s |" % (
@@ -156,21 +164,27 @@ def _accuracy(about, row):
                 about["trial"], row.trials[about["trial"] - 1], ours.FERPLUS_IMAGES["test"]))
         lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, ours.FERPLUS_IMAGES["test"]))
     if names.INT8 in a:
-        lines += ["", "int8 costs %+.2f points with ten crops, %+.2f with one." % tuple(
-            100 * (a[names.INT8][key] - a[names.FLOAT][key]) for key in ("ten_crops", "one_crop"))]
+        lines += ["", "int8 changes %+.2f points with %s, %+.2f with one." % (
+            100 * (a[names.INT8]["ten_crops"] - a[names.FLOAT]["ten_crops"]), views,
+            100 * (a[names.INT8]["one_crop"] - a[names.FLOAT]["one_crop"]))]
     if row and "split" in (tested or a) and (tested or a)["split"] != "test":
         lines += ["", "The paper's figures are of another part: PrivateTest's pixels were not at hand. No image of PublicTest was used for "
                       "training, and no snapshot was chosen by it; the batches of 32 on FER+ were. One trial, so no standard deviation."]
     return "\n".join(lines)
 
 
+def views_of(about):
+    """What a network is shown of a face in place of one crop: the paper's ten, or of one that it takes whole the mirrored pair."""
+    return "mirrored pair" if about["crop"] == about.get("resize") else "ten crops"
+
+
 def _part(split):
     return {"valid": "PublicTest", "test": "PrivateTest", "train": "training part"}.get(split, split)
 
 
-def _per_class(tested):
-    lines = ["## Each class", "", "Ten crops, %s, n = %d; mean class accuracy %s." % (
-                 _part(tested["split"]), tested["n"], percent(tested["mean_class_accuracy"])), "",
+def _per_class(tested, views):
+    lines = ["## Each class", "", "%s, %s, n = %d; mean class accuracy %s." % (
+                 views.capitalize(), _part(tested["split"]), tested["n"], percent(tested["mean_class_accuracy"])), "",
              "| class | n | precision | recall | F1 |", "| --- | --- | --- | --- | --- |"]
     return "\n".join(lines + ["| %s | %d | %.1f%% | %.1f%% | %.1f%% |" % (
         c["name"], c["n"], 100 * c["precision"], 100 * c["recall"], 100 * c["f1"]) for c in tested["per_class"]])
@@ -204,13 +218,21 @@ def _making(runs, about):
             " (%.3g epochs of batches of %d)" % (epochs, round(epochs * images / iterations)) if epochs else "",
             ", %s" % duration(run["seconds"]) if run["seconds"] else "", " on one %s" % run["machine"] if run["machine"] else ""), "",
             "    " + run["command"], "",
-            "%s, rate %s, momentum %s, weight decay %s, times %s at iterations %s. Data: %s, %s images, hash of the LMDB's contents %s." % (
-                solver.get("type"), solver.get("base_lr"), solver.get("momentum"), solver.get("weight_decay"), solver.get("gamma"),
-                " and ".join(map(str, solver.get("stepvalue", []))), run["train"]["lmdb"],
+            "%s, rate %s%s, momentum %s, weight decay %s. Data: %s, %s images, hash of the LMDB's contents %s." % (
+                solver.get("type"), solver.get("base_lr"), _falls(solver), solver.get("momentum"), solver.get("weight_decay"), run["train"]["lmdb"],
                 "{:,}".format(images), (run["train"]["sha256"] or "unknown")[:16]), ""]
+        if run.get("recipe"):
+            lines += ["Trained on FER+'s votes as `paper/recipe.py` says: images altered anew each time, small ones first, weights averaged over the run.", ""]
     if not runs:
         lines.append("The run's record (run.json) was not beside the weights.")
     return "\n".join(lines + ["SHA-256 of the weights as they came from training: `%s`." % about["source"]["sha256"]])
+
+
+def _falls(solver):
+    """How a solver's rate falls, in words that follow its value."""
+    if solver.get("lr_policy") == "poly":
+        return " falling to zero (`poly`, power %g)" % solver["power"]
+    return " times %s at iterations %s" % (solver.get("gamma"), " and ".join(map(str, solver.get("stepvalue", []))))
 
 
 def overview(root):
@@ -222,8 +244,9 @@ def overview(root):
         a, row = about.get("accuracy", {}), about.get("row")
         paper_row = facts.row(row) if row else None
         float_, int8 = a.get(names.FLOAT), a.get(names.INT8)
-        lines.append("| [%s](%s/README.md) | %s | %s | %s | %s | %s | %s | %s |" % (
-            name, name, row or "", "%dK" % facts.PARAMETERS_K[paper_row.depth] if paper_row else "",
+        net = text.read(os.path.join(root, name, names.CAFFE[0][0]), m.NetParameter)
+        lines.append("| [%s](%s/README.md) | %s | %dK | %s | %s | %s | %s | %s |" % (
+            name, name, row or "", describe.trainable_parameters(net) // 1000,
             percent(float_["ten_crops"]) if float_ else "", percent(float_["one_crop"]) if float_ else "",
             percent(int8["ten_crops"]) if int8 else "", "%d, %s" % (a["n"], _part(a["split"])) if a else "",
             "%.2f%%" % paper_row.average if paper_row else ""))
@@ -245,6 +268,15 @@ def write_overview(root):
         f.write("%s%s\n%s\n%s%s" % (before, BEGIN, overview(root), END, after))
 
 
+def label_rules(folder, path, split, data_folder):
+    """{"rules": accuracies by both label rules} where the run's scores of data/ferplus_votes lie beside it, else {}."""
+    tested, scores = metrics(folder, split), os.path.join(folder, "scores_%s.npz" % split)
+    if not (tested and os.path.exists(scores) and tested["made_from"]["weights_sha256"] == files.sha256(path)
+            and built.manifest(data_folder)["set"] == "ferplus_votes"):
+        return {}
+    return {"rules": votes.figures(scores_file.read(scores, split), data_folder)}
+
+
 def make(model, name, root, data_folder, split, caffe):
     """Make `root`/NAME of a run, whole or not at all; returns model.json's dict."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", name):
@@ -258,6 +290,7 @@ def make(model, name, root, data_folder, split, caffe):
             raise errors.Fail("metrics_%s.json in %s is of other weights: test it again with `make eval`" % (split, folder))
         kept = ("split", "n", "accuracy", "one_crop_accuracy", "mean_class_accuracy", "per_class", "confusion")
         more["metrics"] = dict({key: tested[key] for key in kept}, engine=tested["made_from"]["engine"])
+    more.update(label_rules(folder, path, split, data_folder))
     os.makedirs(root, exist_ok=True)
     about = export.export(path, os.path.join(root, name), data_folder, split, caffe, name=name, more=more,
                           extra=lambda facts_: {README: card(facts_, row)})

@@ -16,17 +16,18 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from common import errors, files, parallel
+from common import built, errors, files, parallel
 from common.caffe import binary, text
 from common.caffe import messages as m
 from common.progress import Progress
+from common.votes import NONE, by_votes
 from deploy import check, onnx_net, quantize
 from evaluation import data
 from fer_lite import crops, names, runtimes
 from netgen import fold, nets, weights
 from paper import facts, ours
 
-INPUT = "float32, N x 3 x 32 x 32, %s, 0 to 255; a grey face is repeated on the three channels" % ours.COLOUR_ORDER
+INPUT = "float32, N x 3 x %d x %d, " + ours.COLOUR_ORDER + ", 0 to 255; a grey face is repeated on the three channels"
 AT_ONCE = 50  # images
 
 
@@ -100,11 +101,12 @@ def shown_path(path):
 def describe(path, net, mean, name):
     """The beginnings of model.json."""
     run = run_record(path)
-    last, classes = run.get("sessions", [{}])[-1], nets.class_names(net)
+    last, classes, size = run.get("sessions", [{}])[-1], nets.class_names(net), nets.input_shape(net)[-1]
     return {
-        "name": name, "net": net.name, "classes": classes, "input": INPUT, "colour_order": ours.COLOUR_ORDER,
-        "crop": nets.input_shape(net)[-1], "mean": [round(float(value), 6) for value in mean],
-        **({"resize": facts.RESIZE} if tuple(classes) == facts.EXPRESSIONS else {}),  # CIFAR's are padded instead
+        "name": name, "net": net.name, "classes": classes, "input": INPUT % (size, size), "colour_order": ours.COLOUR_ORDER,
+        "crop": size, "mean": [round(float(value), 6) for value in mean],
+        "crops": facts.CROPS if size < facts.RESIZE else 1,  # shown of a face unless asked otherwise
+        **({"resize": max(facts.RESIZE, size)} if tuple(classes) == facts.EXPRESSIONS else {}),  # CIFAR's are padded instead
         "source": {"caffemodel": shown_path(path), "sha256": files.sha256(path),
                    "engine": run.get("inputs", {}).get("engine"), "git_commit": last.get("git_commit"),
                    "iterations": run.get("iteration")},
@@ -122,7 +124,7 @@ def write(path, net, model, about, folder, calibration=None, test=None):
     mean = np.array(about["mean"], np.float32)
     folded = fold.fold(net, model)
     header = "%s\nInput: data, %s, minus the mean %s." % (
-        net.name, INPUT.replace("N x", "%d x" % net.layer[0].input_param.shape[0].dim[0]), " ".join(map(str, about["mean"])))
+        net.name, about["input"].replace("N x", "%d x" % net.layer[0].input_param.shape[0].dim[0]), " ".join(map(str, about["mean"])))
     for (prototxt, caffemodel), (some_net, some_model) in zip(names.CAFFE, ((net, _only_blobs(net, model)), folded)):
         text.write(os.path.join(folder, prototxt), some_net, header)
         binary.write(os.path.join(folder, caffemodel), some_model)
@@ -150,25 +152,38 @@ def _only_blobs(net, model):
 
 
 def accuracies(folder, split, size):
-    """A function: {file: path of an ONNX model} -> how many images of the part each classifies right, as model.json has it."""
+    """A function: {file: path of an ONNX model} -> how many images of the part each classifies right, as model.json has it.
+
+    Of FER+'s votes (data/ferplus_votes) the images and labels of the paper's rule are counted, as for the other networks.
+    """
     part = data.open_part(folder, split, (3, size, size))
+    labels = paper_labels(folder, split)
 
     def test(paths):
         ran = {name: runtimes.onnx_runtime(path, threads=parallel.count()) for name, path in paths.items()}
-        right = {name: np.zeros(2, int) for name in paths}
+        right, seen, count = {name: np.zeros(2, int) for name in paths}, 0, part.count if labels is None else int((labels != NONE).sum())
         with Progress("testing on %s" % split, part.count) as bar:
             for batch in data.batches(part, AT_ONCE):
                 if not data.blank(batch.images) < len(batch.images):
                     raise errors.Fail("the images in %s are blank (this copy of the data withholds their pixels): SPLIT=valid" % part.folder)
+                wanted = batch.labels if labels is None else labels[seen:seen + len(batch.labels)]
                 for name, runtime in ran.items():
                     found = crops.ten_crop_mean(runtime, batch.images, np.float32(0), size)
-                    right[name] += [(scores.argmax(axis=1) == batch.labels).sum() for scores in found]
+                    right[name] += [(scores.argmax(axis=1) == wanted).sum() for scores in found]
+                seen += len(batch.images)
                 bar.add(len(batch.images))
-        return dict(split=split, n=part.count, **{
-            name: {"ten_crops": round(float(ten / part.count), 6), "one_crop": round(float(one / part.count), 6)}
+        return dict(split=split, n=count, **{
+            name: {"ten_crops": round(float(ten / count), 6), "one_crop": round(float(one / count), 6)}
             for name, (ten, one) in right.items()})
 
     return test
+
+
+def paper_labels(folder, split):
+    """Labels by the paper's rule, int N, NONE where it leaves an image out, of a set that holds FER+'s votes; None of any other."""
+    if not (os.path.exists(os.path.join(folder, "manifest.json")) and built.manifest(folder)["set"] == "ferplus_votes"):
+        return None
+    return by_votes("paper", built.votes(folder, split, built.table(folder, split)))
 
 
 def has_part(folder, split):

@@ -10,9 +10,7 @@ import numpy as np
 
 from common import built, errors
 from common.votes import NONE, by_votes
-from evaluation import metrics
 from evaluation import scores as scores_file
-from evaluation.report import judging
 
 
 def rules(rows, votes):
@@ -21,15 +19,21 @@ def rules(rows, votes):
     return {"FER+'s majority": majority, "the paper's rule": by_votes("paper", votes)}
 
 
-def table(scores, wanted, doubles):
-    """The printed table. `wanted`: labels by each of `rules`, in the order of the scores; `doubles`: names of images that training has too."""
-    alone = ~np.isin(scores.names, list(doubles))
-    lines = ["%-34s %6s %9s %9s" % ("", "n", "one crop", "ten crops")]
-    for rule, labels in wanted.items():
+def figures(scores, folder):
+    """[{rule, n, one_crop, ten_crops}] of Scores of data/ferplus_votes in `folder`, accuracies 0 to 1. Fail where they are of another set."""
+    rows = {row["key"]: row for row in built.table(folder, scores.split)}
+    missing = [key for key in scores.keys if key not in rows]
+    if missing:
+        raise errors.Fail("%s has no image %s: the scores are of another set; test again with `make eval AGAIN=1`" % (folder, missing[0]))
+    rows = [rows[key] for key in scores.keys]
+    if "majority" not in rows[0]:
+        raise errors.Fail("%s has no labels by FER+'s majority: run `make data SRC=ferplus_votes`" % folder)
+    alone, found = ~np.isin(scores.names, list(built.duplicates(folder, scores.split) or ())), []
+    for rule, labels in rules(rows, built.votes(folder, scores.split, rows)).items():
         for words, chosen in ((rule, labels != NONE), (rule + ", no duplicates", (labels != NONE) & alone)):
-            right = [100 * metrics.accuracy(labels[chosen], p[chosen]) for p in (scores.one_crop, scores.probabilities)]
-            lines.append("%-34s %6d %8.2f%% %8.2f%%" % (words, chosen.sum(), *right))
-    return "\n".join(lines)
+            one, ten = (round(float((p[chosen].argmax(axis=1) == labels[chosen]).mean()), 6) for p in (scores.one_crop, scores.probabilities))
+            found.append({"rule": words, "n": int(chosen.sum()), "one_crop": one, "ten_crops": ten})
+    return found
 
 
 @errors.main
@@ -38,16 +42,9 @@ def main():
     parser.add_argument("scores", help="scores_SPLIT.npz")
     parser.add_argument("data", help="data/ferplus_votes")
     args = parser.parse_args()
-    scores = scores_file.read(args.scores)
-    rows = {row["key"]: row for row in built.table(args.data, scores.split)}
-    missing = [key for key in scores.keys if key not in rows]
-    if missing:
-        raise errors.Fail("%s has no image %s: the scores are of another set; test again with `make eval AGAIN=1`" % (args.data, missing[0]))
-    rows = [rows[key] for key in scores.keys]
-    if "majority" not in rows[0]:
-        raise errors.Fail("%s has no labels by FER+'s majority: run `make data SRC=ferplus_votes`" % args.data)
-    doubles = judging.annotations(args.data, scores.split).duplicates or ()
-    print(table(scores, rules(rows, built.votes(args.data, scores.split, rows)), doubles))
+    print("%-34s %6s %9s %9s" % ("", "n", "one crop", "ten crops"))
+    for line in figures(scores_file.read(args.scores), args.data):
+        print("%-34s %6d %8.2f%% %8.2f%%" % (line["rule"], line["n"], 100 * line["one_crop"], 100 * line["ten_crops"]))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,11 @@ def ten_crops(images, mean, size):
 def ten_crop_mean(network, images, mean, size):
     """(ten-crop mean, centre crop alone) of the class probabilities of N images, each float32 N x classes.
 
-    `network` has `probabilities(crops)` (engines.caffe.network.Network); `images`, `mean`, `size` as for `ten_crops`.
+    `network` has `probabilities(crops)` (engines.caffe.network.Network); `images`, `mean`, `size` as for `ten_crops`. Of images that
+    the network takes whole, the ten are the image and its mirror five times each: it is shown these two.
     """
-    shown = ten_crops(images, mean, size)
+    shown, centre = ten_crops(images, mean, size), CENTRE
+    if images.shape[-2:] == (size, size):
+        shown, centre = shown[:, [CENTRE, CENTRE + 5]], 0
     each = network.probabilities(shown.reshape((-1,) + shown.shape[2:])).reshape(shown.shape[:2] + (-1,))
-    return each.mean(axis=1), each[:, CENTRE]
+    return each.mean(axis=1), each[:, centre]

@@ -39,12 +39,12 @@ FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-st
 # ---- networks, the packed page, browsers ------------------------------------------------------------------------------
 
 
-def write_network(folder, name, depth, seed, int8=False):
+def write_network(folder, name, depth, seed, int8=False, side=facts.CROP):
     """An exported network with random weights; its final layer is set so that its answers differ from face to face.
 
     int8 keeps the random final layer: the other one would make each rounding step of int8 a large one.
     """
-    net = resnet.deploy_net(depth, "ferplus", len(CLASSES))
+    net = resnet.deploy_net(depth, "ferplus", len(CLASSES), side=side)
     model = weights.random(net, seed)
     path = folder / name
     path.mkdir(parents=True)
@@ -52,7 +52,7 @@ def write_network(folder, name, depth, seed, int8=False):
     made = onnx_net.build(*fold.fold(net, model), MEAN, {})
     onnx.save(made, file)
     rng = np.random.RandomState(0)
-    small = [cv2.resize(faces.face(rng, {expression: 1.0}, 1.0), (facts.CROP, facts.CROP)) for expression in CLASSES]
+    small = [cv2.resize(faces.face(rng, {expression: 1.0}, 1.0), (side, side)) for expression in CLASSES]
     shown = np.repeat(np.stack(small)[:, None], 3, axis=1).astype(np.float32)
     logits = np.log(answers(file, shown))
     if int8:
@@ -63,7 +63,7 @@ def write_network(folder, name, depth, seed, int8=False):
     bias.data[:] = factor * (np.array(bias.data) - middle)
     kernel.data[:] = factor * np.array(kernel.data)
     onnx.save(onnx_net.build(*fold.fold(net, model), MEAN, {}), file)
-    (path / "model.json").write_text(json.dumps({"name": name, "classes": CLASSES}))
+    (path / "model.json").write_text(json.dumps({"name": name, "classes": CLASSES, "crop": side, "resize": max(facts.RESIZE, side)}))
 
 
 def answers(file, shown):
@@ -80,6 +80,7 @@ def packed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
     write_network(folder / "models", "net20", 20, 1, int8=True)
     write_network(folder / "models", "net32", 32, 2)
+    write_network(folder / "models", "net48", 20, 4, side=48)
     write_network(folder / "models", "net99", 20, 3)
     (folder / "models" / "net99" / "model.onnx").write_bytes((folder / "models" / "net20" / "model.onnx").read_bytes()[:5000])
     build.build("net20", str(folder / "build"), str(folder / "models"))
@@ -165,7 +166,8 @@ def visit(browser, served):
 def expected(packed, name, image, square, ten=True, file=names.FLOAT):
     """Scores by fer_lite.faces, fer_lite.crops and ONNX Runtime of a square (x, y, size) of a BGR image."""
     x, y, size = square
-    shown = crops.ten_crops(deploy_faces.cut(image, (x, y, size, size))[None], np.float32(0), facts.CROP)[0]
+    side, crop = (48, 48) if name == "net48" else (facts.RESIZE, facts.CROP)
+    shown = crops.ten_crops(deploy_faces.cut(image, (x, y, size, size), side)[None], np.float32(0), crop)[0]
     return answers(str(packed / "models" / name / file), shown if ten else shown[crops.CENTRE:crops.CENTRE + 1]).mean(axis=0)
 
 
@@ -182,7 +184,7 @@ def test_any_square_becomes_the_same_bytes_as_in_python(visit):
         const all = Uint8Array.from(atob(rgba), (c) => c.charCodeAt(0));
         const pixels = (x, y, w, h) => Array.from({ length: h }, (_, i) =>
             Array.from(all.subarray(4 * ((y + i) * width + x), 4 * ((y + i) * width + x + w)))).flat();
-        return squares.map(([x, y, size]) => Array.from(cut({ x, y, size }, width, height, pixels)));
+        return squares.map(([x, y, size]) => Array.from(cut({ x, y, size }, width, height, pixels, 36)));
     }""", [base64.b64encode(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA).tobytes()).decode(), 400, 300, squares])
     for (x, y, size), made in zip(squares, found):
         np.testing.assert_array_equal(np.reshape(made, (36, 36)), deploy_faces.cut(image, (x, y, size, size))[0], str((x, y, size)))
@@ -192,7 +194,7 @@ def test_crops_are_evaluations_ten(visit):
     image = np.random.RandomState(0).randint(0, 256, (36, 36)).astype(np.uint8)
     ten, one = visit.page.evaluate("""async (image) => {
         const { crops } = await import("./pixels.js");
-        return [true, false].map((ten) => Array.from(crops(Uint8Array.from(image), ten)));
+        return [true, false].map((many) => Array.from(crops(Uint8Array.from(image), 36, 32, many)));
     }""", image.ravel().tolist())
     wanted = crops.ten_crops(np.broadcast_to(image, (1, 3, 36, 36)), np.float32(0), 32)[0]
     np.testing.assert_array_equal(np.reshape(ten, (10, 3, 32, 32)), wanted)
@@ -229,12 +231,26 @@ def test_each_face_network_and_number_of_crops_has_the_scores_of_python(visit, p
         for title, file in (("net20", names.FLOAT), ("net20, int8", names.INT8), ("net32", names.FLOAT)):
             for ten in (True, False):
                 visit.choose(title)
-                page.select_option("#crops", "ten" if ten else "one")
+                page.select_option("#crops", "many" if ten else "one")
                 sync_api.expect(page.locator("#timing")).to_contain_text("(%s, %s)" % (title, "ten crops" if ten else "one crop"))
                 wanted = expected(packed, title[:5], image, visit.square(), ten, file)
                 settled(visit, wanted, TOLERANCE if file == names.FLOAT else INT8_TOLERANCE)
                 seen += [wanted] if file == names.FLOAT else []
     assert min(abs(a - b).max() for i, a in enumerate(seen) for b in seen[:i]) > 20 * TOLERANCE  # so that a mix-up shows
+
+
+def test_a_network_that_takes_the_whole_face_is_shown_it_once_unless_asked(visit, packed):
+    visit.open(str(packed / "photo.png"))
+    page = visit.page
+    visit.choose("net48")
+    sync_api.expect(page.locator("#timing")).to_contain_text("(net48, one crop)")
+    settled(visit, expected(packed, "net48", photo(), visit.square(), ten=False))
+    assert page.inner_text("#seen-side") == "48 × 48" and page.locator("#seen").get_attribute("width") == "48"
+    page.select_option("#crops", "many")
+    sync_api.expect(page.locator("#timing")).to_contain_text("(net48, face and mirror)")
+    settled(visit, expected(packed, "net48", photo(), visit.square()))
+    visit.choose("net32")
+    sync_api.expect(page.locator("#timing")).to_contain_text("(net32, ten crops)")
 
 
 def settled(visit, wanted, tolerance=TOLERANCE):
@@ -329,7 +345,7 @@ def test_a_damaged_network_is_said_and_not_used(visit, packed):
     visit.page.click("#example")
     visit.scores()
     visit.choose("net99")
-    visit.says("Something went wrong: models/2/model.onnx is no network that ONNX Runtime can load")
+    visit.says("Something went wrong: models/3/model.onnx is no network that ONNX Runtime can load")
     assert visit.page.locator(SCORES).count() == 0
     visit.choose("net32")
     settled(visit, expected(packed, "net32", cv2.imread(example.PATH), visit.square()))
@@ -433,8 +449,9 @@ def test_headers_and_types(served):
 
 def test_the_sentence_on_accuracy_has_its_n():
     accuracy = {"split": "valid", "n": 3312, "model.onnx": {"ten_crops": 0.8179, "one_crop": 0.8}}
-    assert build.judged("net", accuracy, "model.onnx") == (
-        "Of the 3,312 photographs of FER+'s validation part (PublicTest), the network net names 81.8% right with ten crops and 80.0% with one.")
+    said = "Of the 3,312 photographs of FER+'s validation part (PublicTest), the network net names 81.8%% right with %s and 80.0%% with one."
+    for side, views in ((36, "ten crops"), (32, "face and mirror")):
+        assert build.judged("net", {"accuracy": accuracy, "crop": 32, "resize": side}, "model.onnx") == said % views
 
 
 def test_what_is_no_network_is_said_in_one_line(tmp_path):

@@ -38,15 +38,17 @@ def offers(folder, place):
     if not there:
         raise errors.Fail("%s has no %s: make it again with `make export`" % (folder, names.FLOAT))
     return [{"title": name + KINDS[file], "url": place + "/" + file, "bytes": os.path.getsize(os.path.join(folder, file)),
-             "classes": classes, "about": judged(name + KINDS[file], about.get("accuracy", {}), file)} for file in there]
+             "classes": classes, "crop": about["crop"], "about": judged(name + KINDS[file], about, file)} for file in there]
 
 
-def judged(title, accuracy, file):
-    """One sentence on how good a network is, with its n. `accuracy`: as deploy.export writes it in model.json."""
+def judged(title, about, file):
+    """One sentence on how good a network is, with its n. `about`: its model.json."""
+    accuracy = about.get("accuracy", {})
     if file not in accuracy:
         return "How often the network %s is right has not been measured." % title
-    return "Of the {:,} photographs of FER+'s {}, the network {} names {:.1%} right with ten crops and {:.1%} with one.".format(
-        accuracy["n"], PARTS[accuracy["split"]], title, accuracy[file]["ten_crops"], accuracy[file]["one_crop"])
+    return "Of the {:,} photographs of FER+'s {}, the network {} names {:.1%} right with {} and {:.1%} with one.".format(
+        accuracy["n"], PARTS[accuracy["split"]], title, accuracy[file]["ten_crops"],
+        "face and mirror" if about["crop"] == about.get("resize") else "ten crops", accuracy[file]["one_crop"])
 
 
 def build(model, out, root="models"):

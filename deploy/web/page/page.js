@@ -1,5 +1,7 @@
 // The page: pictures in, a square around a face, bars out. The work itself is done in worker.js.
 
+import { faceSide } from "./pixels.js";
+
 const LARGEST_SIDE = 4096; // pixels; a larger picture is made smaller first
 const CAMERA_PAUSE = 100; // ms at least from one camera frame to the next: ten a second are enough to look at
 const SMALLEST = 16; // pixels of a square's side
@@ -54,7 +56,7 @@ function drawBars(classes) {
   }));
 }
 
-function showResult({ probabilities, ms, seen }) {
+function showResult({ probabilities, ms, side, seen }) {
   const { classes } = model(), top = probabilities.indexOf(Math.max(...probabilities));
   [...at("bars").rows].forEach((row, i) => {
     row.querySelector("td.track div div").style.width = percent(probabilities[i]);
@@ -64,8 +66,10 @@ function showResult({ probabilities, ms, seen }) {
   at("result").classList.remove("waiting");
   at("answer").setAttribute("aria-live", state.stream ? "off" : "polite"); // ten answers a second are not for reading aloud
   at("answer").textContent = `${classes[top]}, ${percent(probabilities[top])}`;
-  at("seen").getContext("2d").putImageData(new ImageData(seen, 36, 36), 0, 0);
-  const shown = at("crops").value === "ten" ? "ten crops" : "one crop";
+  at("seen").width = at("seen").height = side;
+  at("seen").getContext("2d").putImageData(new ImageData(seen, side, side), 0, 0);
+  at("seen-side").textContent = `${side} × ${side}`;
+  const shown = at("crops").value === "one" ? "one crop" : many(model().crop).words;
   at("timing").textContent = `${ms.toFixed(1)} ms in the network (${model().title}, ${shown}).`;
   at("result").dataset.probabilities = JSON.stringify(probabilities);
 }
@@ -80,6 +84,10 @@ function showNoResult(text) {
 
 const model = () => state.models[at("model").selectedIndex];
 
+/** What the choice "many" means for a network with an input of `crop` x `crop`, and which choice is usual for it. */
+const many = (crop) => (faceSide(crop) > crop ? { label: "ten (as in the paper)", words: "ten crops", usual: "many" }
+  : { label: "two: the face and its mirror", words: "face and mirror", usual: "one" });
+
 async function loadModels() {
   state.models = await (await fetch("models.json")).json();
   at("model").replaceChildren(...state.models.map(({ title, bytes }) => new Option(`${title} (${(bytes / 1e6).toFixed(1)} MB)`)));
@@ -87,11 +95,14 @@ async function loadModels() {
 }
 
 async function useModel() {
-  const { url, classes, about } = model();
+  const { url, classes, crop, about } = model();
+  const [option] = at("crops").options, { label, usual } = many(crop);
+  option.text = label;
+  at("crops").value = usual;
   at("about").textContent = about;
   drawBars(classes);
   showNoResult("Loading the network …");
-  await ask("use", { url, classes: classes.length });
+  await ask("use", { url, crop, classes: classes.length });
   if (!state.placed) showNoResult("No face yet.");
   await score();
 }
@@ -179,7 +190,7 @@ async function score() {
     while (again && state.placed && !state.stream) {
       again = false;
       const number = state.picture, used = model();
-      const result = await ask("score", { square: state.squares[state.chosen], ten: at("crops").value === "ten" });
+      const result = await ask("score", { square: state.squares[state.chosen], many: at("crops").value === "many" });
       if (number === state.picture && used === model() && !state.stream) showResult(result);
     }
   } finally {
@@ -308,7 +319,7 @@ async function watch(stream) {
     Object.assign(state, { width: bitmap.width, height: bitmap.height });
     await ask("open", { bitmap }, [bitmap]);
     const faces = await ask("find");
-    const result = faces.length && await ask("score", { square: faces[0], ten: at("crops").value === "ten" });
+    const result = faces.length && await ask("score", { square: faces[0], many: at("crops").value === "many" });
     if (state.stream !== stream) return;
     Object.assign(state, { squares: faces.slice(0, 1), chosen: faces.length ? 0 : -1 });
     drawSquares();

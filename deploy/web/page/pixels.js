@@ -1,16 +1,18 @@
 // From pixels to the network's input, to the same bytes as the Python side makes with OpenCV (tests/test_web.py compares them).
 
-export const RESIZED = 36; // the paper's III-C: resize to 36x36 ...
-export const CROP = 32; // ... and III-D: ten crops of 32x32
+const RESIZED = 36; // the paper's III-C: resize to 36x36, of which III-D's ten crops of 32x32 are cut; a larger network takes the face whole
 const FER_SIDE = 48; // FER2013's images, which the networks learned from
 const WEIGHT = 2048; // OpenCV's fixed point for INTER_LINEAR on bytes: 11 bits a weight
 
+/** The side in pixels of the face that a network with an input of `crop` x `crop` is shown parts of. */
+export const faceSide = (crop) => Math.max(RESIZED, crop);
+
 /**
- * A square of a picture as the networks take it, as fer_lite/faces.py's `cut`: Uint8Array of 36 x 36 grey levels, by way of
+ * A square of a picture as the networks take it, as fer_lite/faces.py's `cut`: Uint8Array of `side` x `side` grey levels, by way of
  * FER2013's 48 x 48. `square` ({ x, y, size }, whole pixels) may reach beyond the picture, whose edge is continued there;
  * `pixels(x, y, width, height)` gives RGBA bytes of the picture, `width` x `height`.
  */
-export function cut({ x, y, size }, width, height, pixels) {
+export function cut({ x, y, size }, width, height, pixels, side) {
   const left = Math.max(x, 0), top = Math.max(y, 0);
   const inside = Math.min(x + size, width) - left, rows = Math.min(y + size, height) - top;
   const part = grey(pixels(left, top, inside, rows), inside * rows), face = new Uint8Array(size * size);
@@ -18,7 +20,7 @@ export function cut({ x, y, size }, width, height, pixels) {
     const row = Math.min(Math.max(y + i - top, 0), rows - 1) * inside;
     for (let j = 0; j < size; j++) face[i * size + j] = part[row + Math.min(Math.max(x + j - left, 0), inside - 1)];
   }
-  return resizeLinear((size > FER_SIDE ? resizeArea : resizeLinear)(face, size, FER_SIDE), FER_SIDE, RESIZED);
+  return resizeLinear((size > FER_SIDE ? resizeArea : resizeLinear)(face, size, FER_SIDE), FER_SIDE, side);
 }
 
 /** Grey levels (Uint8Array of `count`) of `count` RGBA pixels, with OpenCV's weights for BGR2GRAY in 15 bits. */
@@ -129,19 +131,20 @@ function halve(image, side) {
 }
 
 /**
- * The ten crops of a grey 36 x 36 image (fer_lite/crops.py's order: four corners, centre, the five mirrored), or the centre
- * alone: Float32Array N x 3 x 32 x 32 of 0..255, the same on all three channels. The mean is subtracted in the network.
+ * The crops of a grey `side` x `side` face (fer_lite/crops.py's order), as Float32Array N x 3 x `crop` x `crop` of 0..255, the same on all
+ * three channels: with `many` four corners, centre, and the five mirrored, or of a face that is taken whole it and its mirror; else
+ * the centre alone. The mean is subtracted in the network.
  */
-export function crops(image, ten) {
-  const far = RESIZED - CROP, middle = far / 2;
-  const corners = [[0, 0], [0, far], [far, 0], [far, far], [middle, middle]];
-  const shown = ten ? [false, true].flatMap((mirror) => corners.map((corner) => [...corner, mirror])) : [[middle, middle, false]];
-  const plane = CROP * CROP, out = new Float32Array(shown.length * 3 * plane);
+export function crops(face, side, crop, many) {
+  const far = side - crop, middle = far / 2;
+  const corners = far ? [[0, 0], [0, far], [far, 0], [far, far], [middle, middle]] : [[0, 0]];
+  const shown = many ? [false, true].flatMap((mirror) => corners.map((corner) => [...corner, mirror])) : [[middle, middle, false]];
+  const plane = crop * crop, out = new Float32Array(shown.length * 3 * plane);
   shown.forEach(([top, left, mirror], n) => {
     const first = out.subarray(3 * n * plane, (3 * n + 1) * plane);
-    for (let y = 0; y < CROP; y++) {
-      for (let x = 0; x < CROP; x++) {
-        first[y * CROP + x] = image[(top + y) * RESIZED + left + (mirror ? CROP - 1 - x : x)];
+    for (let y = 0; y < crop; y++) {
+      for (let x = 0; x < crop; x++) {
+        first[y * crop + x] = face[(top + y) * side + left + (mirror ? crop - 1 - x : x)];
       }
     }
     out.set(first, (3 * n + 1) * plane);

@@ -1,29 +1,29 @@
 // What takes time, off the page's own thread: one picture at a time, its faces, and the network's answer for a square of it.
 import * as ort from "./ort/ort.wasm.min.mjs";
 import { findFaces, loadDetector } from "./faces.js";
-import { CROP, crops, cut } from "./pixels.js";
+import { crops, cut, faceSide } from "./pixels.js";
 
 ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
 ort.env.wasm.numThreads = 1; // more need headers that plain servers do not send; these networks gain little from them
 ort.env.logLevel = "error";
 
 const drawing = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true, alpha: false });
-let network = null; // { session, classes }
+let network = null; // { session, classes, crop }
 let picture = null; // ImageBitmap
 
 const operations = {
-  /** Load the network `url`, which has `classes` outputs. */
-  async use({ url, classes }) {
+  /** Load the network `url`, which takes `crop` x `crop` pixels and has `classes` outputs. */
+  async use({ url, classes, crop }) {
     await network?.session.release();
     network = null; // so that nothing is judged by it under the new one's name, should that not load
     const session = await ort.InferenceSession.create(url).catch((reason) => {
       throw new Error(`${url} is no network that ONNX Runtime can load (${reason.message})`);
     });
-    const answer = await run(session, new Float32Array(3 * CROP * CROP)).catch((reason) => {
-      throw new Error(`${url} does not take 32x32 crops of three channels (${reason.message})`);
+    const answer = await run(session, new Float32Array(3 * crop * crop), crop).catch((reason) => {
+      throw new Error(`${url} does not take ${crop}x${crop} crops of three channels (${reason.message})`);
     });
     if (answer.length !== classes) throw new Error(`${url} answers with ${answer.length} numbers, not ${classes}`);
-    network = { session, classes };
+    network = { session, classes, crop };
   },
 
   /** Take a new picture (an ImageBitmap, ours from now on). */
@@ -38,24 +38,25 @@ const operations = {
     return findFaces(picture, pixels);
   },
 
-  /** `probabilities` of the face in `square` by ten crops or one, `ms` in the network, and what it saw (36 x 36 RGBA). */
-  async score({ square, ten }) {
+  /** `probabilities` of the face in `square` by many crops or one, `ms` in the network, and what it saw (`side` x `side` RGBA). */
+  async score({ square, many }) {
     if (!network) throw new Error("there is no network to judge with: choose another");
-    const face = cut(square, picture.width, picture.height, (...part) => pixels(picture, ...part));
-    const input = crops(face, ten), start = performance.now();
-    const each = await run(network.session, input);
+    const side = faceSide(network.crop);
+    const face = cut(square, picture.width, picture.height, (...part) => pixels(picture, ...part), side);
+    const input = crops(face, side, network.crop, many), start = performance.now();
+    const each = await run(network.session, input, network.crop);
     const ms = performance.now() - start, count = each.length / network.classes;
     const probabilities = Array.from({ length: network.classes }, (_, c) => {
       let sum = 0;
       for (let n = 0; n < count; n++) sum += each[n * network.classes + c];
       return sum / count;
     });
-    return { probabilities, ms, seen: Uint8ClampedArray.from({ length: 4 * face.length }, (_, i) => (i % 4 === 3 ? 255 : face[i >> 2])) };
+    return { probabilities, ms, side, seen: Uint8ClampedArray.from({ length: 4 * face.length }, (_, i) => (i % 4 === 3 ? 255 : face[i >> 2])) };
   },
 };
 
-async function run(session, input) {
-  const shape = [input.length / (3 * CROP * CROP), 3, CROP, CROP];
+async function run(session, input, crop) {
+  const shape = [input.length / (3 * crop * crop), 3, crop, crop];
   const results = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", input, shape) });
   return results[session.outputNames[0]].data;
 }
