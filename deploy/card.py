@@ -163,6 +163,11 @@ def _accuracy(about, row):
             lines.append("| the paper, trial %d | %.2f%% | | %d | PrivateTest |" % (
                 about["trial"], row.trials[about["trial"] - 1], ours.FERPLUS_IMAGES["test"]))
         lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, ours.FERPLUS_IMAGES["test"]))
+    if "temperature" in about:
+        lines += ["", "The final layer was divided by a temperature of %s (`python3 -m evaluation.temperature`)%s." % (
+            about["temperature"], ": the expected calibration error of %d images on which it was not fitted is %.1f%%, without it %.1f%% (one crop)" % (
+                about["calibration"]["n"], 100 * about["calibration"]["ece"], 100 * about["calibration"]["ece_before"])
+            if "calibration" in about else "")]
     if names.INT8 in a:
         lines += ["", "int8 changes %+.2f points with %s, %+.2f with one." % (
             100 * (a[names.INT8]["ten_crops"] - a[names.FLOAT]["ten_crops"]), views,
@@ -269,12 +274,14 @@ def write_overview(root):
 
 
 def label_rules(folder, path, split, data_folder):
-    """{"rules": accuracies by both label rules} where the run's scores of data/ferplus_votes lie beside it, else {}."""
+    """{"rules": accuracies by both label rules, "calibration": evaluation/temperature.py's} where the run has scores of data/ferplus_votes, else {}."""
     tested, scores = metrics(folder, split), os.path.join(folder, "scores_%s.npz" % split)
     if not (tested and os.path.exists(scores) and tested["made_from"]["weights_sha256"] == files.sha256(path)
             and built.manifest(data_folder)["set"] == "ferplus_votes"):
         return {}
-    return {"rules": votes.figures(scores_file.read(scores, split), data_folder)}
+    fitted = os.path.join(folder, "calibration_%s.json" % split)
+    return {"rules": votes.figures(scores_file.read(scores, split), data_folder),
+            **({"calibration": show.read(fitted)} if os.path.exists(fitted) else {})}
 
 
 def make(model, name, root, data_folder, split, caffe):
@@ -293,7 +300,7 @@ def make(model, name, root, data_folder, split, caffe):
     more.update(label_rules(folder, path, split, data_folder))
     os.makedirs(root, exist_ok=True)
     about = export.export(path, os.path.join(root, name), data_folder, split, caffe, name=name, more=more,
-                          extra=lambda facts_: {README: card(facts_, row)})
+                          extra=lambda facts_: {README: card(facts_, row)}, temperature=more.get("calibration", {}).get("temperature", 1.0))
     write_overview(root)
     check.write_checksums(root)
     return about

@@ -190,18 +190,20 @@ def has_part(folder, split):
     return os.path.isfile(os.path.join(folder, split + "_lmdb", "data.mdb"))
 
 
-def export(path, out, data_folder, split="valid", caffe="bash env/run python3", prototxts=None, name=None, more={}, extra=None):
+def export(path, out, data_folder, split="valid", caffe="bash env/run python3", prototxts=None, name=None, more={}, extra=None, temperature=1.0):
     """Export the caffemodel at `path` to the folder `out`, whole or not at all; return model.json's dict.
 
     `data_folder`: where train_lmdb (int8) and SPLIT_lmdb (what it costs) lie, neither needed; `caffe`: the command that runs
     Python with Caffe, "" to go without that check; `more`: further entries of model.json; `extra`: a function from that dict
-    to {name: text} of further files.
+    to {name: text} of further files; `temperature`: the final layer is divided by it (evaluation/temperature.py).
     """
     if os.path.exists(out) and not os.path.exists(os.path.join(out, names.FACTS)) and not (os.path.isdir(out) and not os.listdir(out)):
         raise errors.Fail("%s is there and no exported network: choose another OUT=" % out)
     model = binary.read(path, m.NetParameter)
     net = deploy_net(path, model, prototxts or _own_prototxt(path) or sorted(glob.glob("prototxt/*_deploy.prototxt")))
     about = describe(path, net, mean_value(path, data_folder), name or os.path.basename(os.path.normpath(out)))
+    if temperature != 1:
+        model, about["temperature"] = fold.tempered(net, model, temperature), temperature
     calibration = quantize.calibration_crops(data_folder, about["crop"]) if has_part(data_folder, "train") else None
     if calibration is None:
         print("no %s/train_lmdb to calibrate int8 on: %s is left out" % (data_folder, names.INT8))
@@ -251,10 +253,11 @@ def main():
     parser.add_argument("--data", default="data/ferplus", help="data set's folder: mean, images for int8 and its accuracy")
     parser.add_argument("--split", default="valid", help="part on which accuracies are measured")
     parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')
+    parser.add_argument("--temperature", type=float, default=1.0, help="divide the final layer by it (`python3 -m evaluation.temperature` fits it)")
     args = parser.parse_args()
     path = find(args.model)
     out = args.out or os.path.join("exports", default_name(path))
-    about = export(path, out, args.data, args.split, args.caffe, [args.deploy] if args.deploy else None)
+    about = export(path, out, args.data, args.split, args.caffe, [args.deploy] if args.deploy else None, temperature=args.temperature)
     print(report(about, out))
 
 

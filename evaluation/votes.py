@@ -12,15 +12,32 @@ from common import built, errors
 from common.votes import NONE, by_votes
 from evaluation import scores as scores_file
 
+FERPLUS = "FER+'s majority"
+
 
 def rules(rows, votes):
     """{rule: labels int N, NONE where it leaves an image out} of rows of a table of data/ferplus_votes and their votes, int N x 10."""
     majority = np.array([int(row["majority"]) if row["majority"] else NONE for row in rows])
-    return {"FER+'s majority": majority, "the paper's rule": by_votes("paper", votes)}
+    return {FERPLUS: majority, "the paper's rule": by_votes("paper", votes)}
 
 
 def figures(scores, folder):
     """[{rule, n, one_crop, ten_crops}] of Scores of data/ferplus_votes in `folder`, accuracies 0 to 1. Fail where they are of another set."""
+    alone, found = ~np.isin(scores.names, list(built.duplicates(folder, scores.split) or ())), []
+    for rule, labels in labels_of(scores, folder).items():
+        for words, chosen in ((rule, labels != NONE), (rule + ", no duplicates", (labels != NONE) & alone)):
+            one, ten = (round(float((p[chosen].argmax(axis=1) == labels[chosen]).mean()), 6) for p in (scores.one_crop, scores.probabilities))
+            found.append({"rule": words, "n": int(chosen.sum()), "one_crop": one, "ten_crops": ten})
+    return found
+
+
+def majority(scores, folder):
+    """Labels by FER+'s majority, int N in the order of the Scores, NONE where there is none. Fail as `figures` does."""
+    return labels_of(scores, folder)[FERPLUS]
+
+
+def labels_of(scores, folder):
+    """{rule: labels int N} in the order of Scores of data/ferplus_votes in `folder`. Fail where they are of another set."""
     rows = {row["key"]: row for row in built.table(folder, scores.split)}
     missing = [key for key in scores.keys if key not in rows]
     if missing:
@@ -28,12 +45,7 @@ def figures(scores, folder):
     rows = [rows[key] for key in scores.keys]
     if "majority" not in rows[0]:
         raise errors.Fail("%s has no labels by FER+'s majority: run `make data SRC=ferplus_votes`" % folder)
-    alone, found = ~np.isin(scores.names, list(built.duplicates(folder, scores.split) or ())), []
-    for rule, labels in rules(rows, built.votes(folder, scores.split, rows)).items():
-        for words, chosen in ((rule, labels != NONE), (rule + ", no duplicates", (labels != NONE) & alone)):
-            one, ten = (round(float((p[chosen].argmax(axis=1) == labels[chosen]).mean()), 6) for p in (scores.one_crop, scores.probabilities))
-            found.append({"rule": words, "n": int(chosen.sum()), "one_crop": one, "ten_crops": ten})
-    return found
+    return rules(rows, built.votes(folder, scores.split, rows))
 
 
 @errors.main

@@ -9,6 +9,7 @@ import numpy as np
 from common import errors
 from common.caffe import binary
 from common.caffe import messages as m
+from netgen import nets
 
 
 def fold(net, model):
@@ -42,6 +43,15 @@ def fold(net, model):
             if len(blobs[layer.name]) == 1:
                 blobs[layer.name].append(np.zeros(layer.convolution_param.num_output))
     return folded, _with_blobs(folded, blobs)
+
+
+def tempered(net, model, temperature):
+    """A copy of a caffemodel whose final InnerProduct is divided by `temperature`: so are its logits."""
+    copy, final = m.NetParameter(), nets.final_layer(net).name
+    copy.CopyFrom(model)
+    for blob in next(layer for layer in copy.layer if layer.name == final).blobs:
+        blob.data[:] = (np.array(blob.data, np.float32) / np.float32(temperature)).tolist()
+    return copy
 
 
 def _batch_norm(layer, blobs):

@@ -279,7 +279,7 @@ def test_a_model_card_tells_how_it_was_made_and_how_good_it_is(shipped):
         text_ = f.read()
     for said in ("row 2 of the paper's Table II", "81.23%", "82.43%", "82.00%", "PublicTest", "| contempt | 3 | 50.0% | 25.0% | 33.3% |",
                  "**Pretraining**: engine torch-bf16, commit 0123456789ab", "data/cifar10/train_lmdb", "10,000 iterations", "MIT",
-                 "CIFAR-10", "Kaggle", "Not for", "int8 costs", "2h00m", "2 epochs of batches of 32"):
+                 "CIFAR-10", "Kaggle", "Not for", "int8 changes", "2h00m", "2 epochs of batches of 32"):
         assert said in text_, said
     with open(os.path.join(root, "README.md")) as f:
         assert "[resnet20_cifar10](resnet20_cifar10/README.md) | 2 | 280K" in f.read()

@@ -8,8 +8,9 @@ import pytest
 
 from common import errors, votes
 from evaluation import scores as scores_file
+from evaluation import temperature
 from evaluation import votes as command
-from netgen import resnet, solver
+from netgen import fold, resnet, solver, weights
 from paper import facts
 from paper import recipe as recipes
 
@@ -125,3 +126,24 @@ def test_both_rules_are_counted_with_and_without_duplicates(made, capsys, monkey
     said = capsys.readouterr().out.splitlines()
     assert not end.value.code
     assert said[1].split()[-3:] == ["10", "90.00%", "100.00%"] and said[2].split()[-3:] == ["9", "100.00%", "100.00%"]
+
+
+def test_a_temperature_is_the_one_that_the_probabilities_were_flattened_by():
+    rng = np.random.RandomState(0)
+    shares = rng.dirichlet(np.full(8, 0.5), 4000)
+    labels = np.array([rng.choice(8, p=p) for p in shares])  # so that `shares` are calibrated
+    for flattened in (0.5, 1.0, 2.0):
+        given = temperature.tempered(shares, 1 / flattened).astype(np.float32)
+        found = temperature.judged(labels, given)
+        assert abs(found["temperature"] - flattened) < 0.1 * flattened and found["n"] == found["fitted_on"] == 2000
+        assert found["ece"] < 0.04 and (flattened == 1 or found["ece"] < found["ece_before"] / 2)
+        np.testing.assert_array_equal(temperature.tempered(given, found["temperature"]).argmax(1), given.argmax(1))
+
+
+def test_a_tempered_network_has_its_logits_divided():
+    net = resnet.deploy_net(20, "ferplus", 8)
+    model = weights.random(net)
+    before, after = (dict((layer.name, layer.blobs) for layer in each.layer) for each in (model, fold.tempered(net, model, 0.5)))
+    changed = [name for name in before if any(list(a.data) != list(b.data) for a, b in zip(before[name], after[name]))]
+    assert changed == ["fc_ferplus"]
+    np.testing.assert_allclose(after["fc_ferplus"][0].data, 2 * np.array(before["fc_ferplus"][0].data), rtol=1e-6)

@@ -1,0 +1,124 @@
+"""How much of its accuracy a network keeps on faces that are turned, shifted, badly lit, blurred, compressed or covered.
+
+    python3 -m benchmarks.robustness models/resnet20_votes models/resnet32_cifar10 --data data/ferplus_votes
+
+FER+'s PublicTest by FER+'s own majority, each network with the crops it is meant for (model.json). The same alterations of the same images for
+each network, drawn from one seed; beyond the image its edge is continued. Writes a CSV with a line an alteration and network.
+"""
+import argparse
+import csv
+import os
+
+import cv2
+import numpy as np
+
+from common import built, errors, files, parallel
+from common.progress import Progress
+from common.votes import NONE
+from evaluation import data
+from fer_lite import crops, faces, names, runtimes
+
+SEED = 20
+AT_ONCE = 64  # images
+
+
+def placed(image, degrees=0.0, zoom=1.0, right=0.0, down=0.0):
+    """An image turned, enlarged and shifted (shares of its side)."""
+    side = image.shape[0]
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), degrees, zoom)
+    matrix[:, 2] += [right * side, down * side]
+    return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def lit(image, contrast=1.0, brightness=0.0):
+    return np.clip((image - 128.0) * contrast + 128 + 255 * brightness, 0, 255).astype(np.uint8)
+
+
+def covered(image, rng, share=1 / 3):
+    side, square = image.shape[0], round(image.shape[0] * share)
+    x, y = rng.integers(0, side - square + 1, 2)
+    image = image.copy()
+    image[y:y + square, x:x + square] = 128
+    return image
+
+
+def compressed(image, quality=30):
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+
+
+def _turned(degrees):
+    return lambda image, rng: placed(image, degrees * rng.choice((-1, 1)))
+
+
+# What is done to an image, uint8 48 x 48, with a random generator of its own. The last one is what a detector does: its boxes wander.
+ALTERATIONS = {
+    "as it is": lambda image, rng: image,
+    "turned by 5 degrees": _turned(5),
+    "turned by 10 degrees": _turned(10),
+    "turned by 15 degrees": _turned(15),
+    "shifted by a tenth": lambda image, rng: placed(image, right=0.1 * rng.choice((-1, 1)), down=0.1 * rng.choice((-1, 1))),
+    "smaller by 15%": lambda image, rng: placed(image, zoom=0.85),
+    "larger by 15%": lambda image, rng: placed(image, zoom=1.15),
+    "darker by a fifth": lambda image, rng: lit(image, brightness=-0.2),
+    "brighter by a fifth": lambda image, rng: lit(image, brightness=0.2),
+    "half the contrast": lambda image, rng: lit(image, contrast=0.5),
+    "blurred, sigma 1 pixel": lambda image, rng: cv2.GaussianBlur(image, (0, 0), 1),
+    "JPEG, quality 30": lambda image, rng: compressed(image),
+    "a third covered, grey": covered,
+    "a box that wanders": lambda image, rng: placed(image, rng.uniform(-8, 8), rng.uniform(0.9, 1.1), rng.uniform(-0.06, 0.06), rng.uniform(-0.06, 0.06)),
+}
+
+
+def judged_images(folder):
+    """(uint8 N x 48 x 48, labels int N) of the validation part that have a label by FER+'s majority."""
+    part = data.open_part(folder, "valid", (3, faces.FER_SIDE, faces.FER_SIDE))
+    rows = built.table(folder, "valid")
+    if "majority" not in rows[0]:
+        raise errors.Fail("%s has no labels by FER+'s majority: run `make data SRC=ferplus_votes`" % folder)
+    labels = np.array([int(row["majority"]) if row["majority"] else NONE for row in rows])
+    images = np.concatenate([batch.images[:, 0] for batch in data.batches(part, AT_ONCE)])
+    return images[labels != NONE], labels[labels != NONE]
+
+
+def accuracy(runtime, about, images, labels, bar):
+    """The share of faces, uint8 N x 48 x 48, that a network names right with the crops it is meant for."""
+    right, side = 0, max(crops.SIDE, about["crop"])
+    for i in range(0, len(images), AT_ONCE):
+        stack = np.stack([faces.cut(image, (0, 0, faces.FER_SIDE, faces.FER_SIDE), side) for image in images[i:i + AT_ONCE]])
+        if about.get("crops", 10) == 1:
+            start = (side - about["crop"]) // 2
+            scores = runtime.probabilities(stack[..., start:start + about["crop"], start:start + about["crop"]].astype(np.float32))
+        else:
+            scores = crops.ten_crop_mean(runtime, stack, np.float32(0), about["crop"])[0]
+        right += int((scores.argmax(axis=1) == labels[i:i + AT_ONCE]).sum())
+        bar.add(len(stack))
+    return right / len(images)
+
+
+@errors.main
+def main():
+    parser = argparse.ArgumentParser(prog="python3 -m benchmarks.robustness", description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", help="folders of models/")
+    parser.add_argument("--data", default=os.path.join("data", "ferplus_votes"))
+    parser.add_argument("--out", default=os.path.join("docs", "results", "robustness.csv"))
+    args = parser.parse_args()
+    networks = [(names.facts(folder), runtimes.onnx_runtime(os.path.join(folder, names.FLOAT), threads=parallel.count())) for folder in args.models]
+    images, labels = judged_images(args.data)
+    lines = []
+    with Progress("altering and testing", len(ALTERATIONS) * len(networks) * len(images)) as bar:
+        for name, alter in ALTERATIONS.items():
+            rng = np.random.default_rng(SEED)
+            altered = np.stack([alter(image, rng) for image in images])
+            for about, runtime in networks:
+                lines.append([name, about["name"], about.get("crops", 10), len(labels), "%.2f" % (100 * accuracy(runtime, about, altered, labels, bar))])
+    os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
+    with files.replacing(args.out) as temporary, open(temporary, "w", newline="") as f:
+        csv.writer(f, lineterminator="\n").writerows([["alteration", "network", "crops", "n", "accuracy"], *lines])
+    width = max(map(len, ALTERATIONS))
+    print(" " * width + "".join("%20s" % about["name"] for about, _ in networks))
+    for i, name in enumerate(ALTERATIONS):
+        print(name.ljust(width) + "".join("%19s%%" % line[4] for line in lines[i * len(networks):(i + 1) * len(networks)]))
+
+
+if __name__ == "__main__":
+    main()
