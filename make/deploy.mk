@@ -1,5 +1,5 @@
 # Trained networks in use: `make predict`, `make export`, `make models-check`, `make model`. Included by the Makefile.
-#   make predict IMAGE=photo.jpg [MODEL=models/resnet32_cifar10, or A+B] [CROPS=10|1] [FACES=detect|given] [DRAW=out.jpg] [FPS=5] [CSV=1]
+#   make predict IMAGE=photo.jpg [MODEL=models/resnet20_votes, or A+B] [CROPS=10|1] [FACES=detect|given] [DRAW=out.jpg] [FPS=5] [CSV=1]
 #   make export MODEL=runs/.../final.caffemodel [OUT=exports/NAME] [DATA=data/ferplus]
 #   make model MODEL=runs/.../trial1 NAME=resnet32_cifar10
 # DEPLOY_PYTHON: Python 3.10 or later. DEPLOY_PIP: more arguments for pip. CAFFE=none: export without Caffe to check against.
@@ -15,7 +15,7 @@ OUT    ?=
 NAME   ?=
 IMAGE  ?=
 DATA   ?= $(W)data/ferplus
-CROPS  ?= 10
+CROPS  ?=
 FACES  ?= detect
 DRAW   ?=
 FPS    ?=
@@ -23,7 +23,7 @@ CSV    ?=
 CAFFE  ?= $(RUN) python3
 MODELS ?= models
 
-$(call known,CROPS,$(CROPS),1 10)
+$(if $(CROPS),$(call known,CROPS,$(CROPS),1 10))
 $(call known,FACES,$(FACES),detect given)
 
 DEPLOY_CAFFE = --caffe '$(filter-out none,$(CAFFE))'
@@ -52,7 +52,7 @@ export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files
 .PHONY: predict
 predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
 	@$(DEPLOY) -m fer_lite $(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number)) \
-	  $(MODEL:%=--model %) --crops $(CROPS) --faces $(FACES) $(DRAW:%=--draw %) $(FPS:%=--fps %) $(if $(CSV),--csv)
+	  $(MODEL:%=--model %) $(CROPS:%=--crops %) --faces $(FACES) $(DRAW:%=--draw %) $(FPS:%=--fps %) $(if $(CSV),--csv)
 
 .PHONY: models-check
 models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, and the same scores in every runtime

@@ -1,5 +1,5 @@
 # The page of `make try`: networks in the browser. Included by the Makefile.
-#   make try [PORT=8000] [MODEL=models/resnet32_cifar10]
+#   make try [PORT=8000] [MODEL=models/resnet20_votes]
 # WEB_PYTHON: any Python from 3.8; no package is needed.
 
 PORT ?= 8000
@@ -7,7 +7,7 @@ WEB_PYTHON ?= python3
 
 .PHONY: try test-web
 try: deploy/web/node_modules/.complete ## a page on this machine that runs the networks in the browser, on a picture or the camera (PORT, MODEL)
-	@$(WEB_PYTHON) -m deploy.web.build --model $(or $(MODEL),models/resnet32_cifar10)
+	@$(WEB_PYTHON) -m deploy.web.build --model $(or $(MODEL),models/resnet20_votes)
 	@$(WEB_PYTHON) -m deploy.web.serve --port $(PORT)
 
 # npm empties node_modules before it fills it, so the mark says that all of it is there.

@@ -1,6 +1,6 @@
 """Pack the page with all that it needs into one folder, so that it works without a network.
 
-    python3 -m deploy.web.build --model models/resnet32_cifar10
+    python3 -m deploy.web.build --model models/resnet20_votes
 
 The page offers every network of models/, and MODEL first: a folder that `make export` or `make model` wrote.
 """
