@@ -121,8 +121,12 @@ $(W)prototxt/%.prototxt: | env
 endif
 
 # Options that decide what a made file holds and stand in no path are held against what is there, each time that they are given.
-HELD := $(if $(NETGEN),held-nets) $(if $(LABELS)$(PER_CLASS),held-ferplus) $(if $(WITH_VALID),held-cinic10)
-.PHONY: held-nets held-ferplus held-cinic10
+HELD := $(if $(NETGEN),held-nets) $(if $(LABELS)$(PER_CLASS),held-ferplus) $(if $(WITH_VALID),held-cinic10) $(if $(filter override,$(origin RUNS)),held-engine)
+.PHONY: held-nets held-ferplus held-cinic10 held-engine
+held-engine:
+	@for run in $(foreach f,$(call pretrained,$(DEPTH),$(SRC)) $(call finetuned,$(DEPTH),$(SRC),$(TRIAL)),$(call q,$(f)/run.json)); do \
+	  test ! -e "$$run" || grep -q '"engine": "$(ENGINE_NAME)"' "$$run" || \
+	  echo "note: $${run%/run.json} is of $$(sed -n 's/.*"engine": "\([^"]*\).*/\1/p' "$$run"), not of $(ENGINE_NAME): to have both, give each RUNS= of its own" >&2; done
 held-nets: | env
 	@$(PYTHON) -m netgen --root=$(call q,$(W:/=)) $(NETGEN) --if-missing
 held-ferplus held-cinic10: held-%: $(W)data/%/manifest.json
@@ -197,7 +201,7 @@ $(call finetuned,$(1),$(2),$(3))/final.caffemodel: \
 $(call finetuned,$(1),$(2),$(3))/metrics_%.json: $(call finetuned,$(1),$(2),$(3))/final.caffemodel \
 		$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt $(W)data/ferplus/manifest.json | env $(HELD)
 	@$$(LAUNCH) $$(PYTHON) -m evaluation.test --deploy=$$(call q,$$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt) --weights=$$(call q,$$<) --data=$$(call q,$$(W)data/ferplus) \
-	--split $$* --engine $(ENGINE) $$(GPU:%=--gpu %) >/dev/null
+	--split $$* --engine $(ENGINE) $$(GPU:%=--gpu %) $(if $(AGAIN),,--if-changed) >/dev/null
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(foreach t,$(ALL_TRIALS),$(eval $(call finetuning_rule,$(d),$(s),$(t))))))
 

@@ -108,6 +108,18 @@ def test_what_changes_a_result_is_in_the_folders_name(words, folder):
 
 
 @MAKE
+def test_runs_of_another_engine_are_said_each_time(tmp_path):
+    run = tmp_path / "resnet20_cifar10"
+    run.mkdir()
+    (run / "run.json").write_text('{\n "inputs": {\n  "engine": "torch",\n  "net": "x"\n }\n}\n')
+    for words, said in ((("PRECISION=bf16",), 1), ((), 0)):
+        made = make("held-engine", "SRC=cifar10", "ENGINE=torch", "RUNS=%s" % tmp_path, *words)
+        assert made.returncode == 0 and len(made.stderr.splitlines()) == said
+        assert not said or str(run) in made.stderr and "torch-bf16" in made.stderr and "RUNS=" in made.stderr
+    assert "run.json" in make("-n", "pretrain", "SRC=cifar10", "RUNS=%s" % tmp_path).stdout
+
+
+@MAKE
 @pytest.mark.parametrize("words, says", [
     (("GPU=all",), "GPU=0"), (("GPU=0,1",), "GPU=0"), (("PRECISION=bf16",), "ENGINE=torch"), (("PRECISION=tf32",), "ENGINE=torch"),
 ])
