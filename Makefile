@@ -61,6 +61,13 @@ RUNS      ?= $(W)runs$(addprefix /,$(filter-out caffe,$(ENGINE_NAME)))
 RUN    ?= bash env/run
 LAUNCH ?=
 PYTHON = $(if $(filter torch,$(ENGINE)),$(TORCH),$(RUN) python3)
+# Nets, data and reports need no Caffe: they run where it is if it is there already, else in a virtual environment of env/plain.txt.
+PLAIN     = $(if $(filter torch,$(ENGINE)),$(TORCH),$(RUN) $(if $(findstring env/run,$(RUN)),--plain) python3)
+PLAIN_ENV = $(if $(filter torch,$(ENGINE)),env)
+# Environments lie in the cache folder, under what they are made from: one for all checkouts, and those may be read-only.
+HOME  := $(or $(HOME),$(shell unset HOME; echo ~))
+CACHE := $(or $(FER_LITE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fer-lite)
+cached = $(CACHE)/$(1)-$(shell cat $(2:%=env/%.txt) | sha256sum | cut -c1-12)
 
 DEPTHS   := $(patsubst prototxt/resnet%_ferplus_train.prototxt,%,$(wildcard prototxt/resnet*_ferplus_train.prototxt))
 SOURCES  := $(patsubst solvers/resnet20_%.prototxt,%,$(filter-out %_finetune.prototxt %_scratch.prototxt,$(wildcard solvers/resnet20_*.prototxt)))
@@ -109,14 +116,14 @@ doctor: ## check that this Caffe computes right: versions, BLAS, small nets agai
 	@$(PYTHON) -m engines.doctor
 
 prototxt: ## write prototxt/ and solvers/ again from paper/ and netgen/
-	@$(PYTHON) -m netgen
+	@$(PLAIN) -m netgen
 
 # Another WORK has nets and solvers of its own, whose paths begin with it (NETGEN: other ones; the demo writes its own there first).
 ifneq ($(W),)
-write_nets = @test -e $(call q,$@) || $(PYTHON) -m netgen --root=$(call q,$(W:/=)) $(NETGEN)
-$(W)solvers/%.prototxt: | env
+write_nets = @test -e $(call q,$@) || $(PLAIN) -m netgen --root=$(call q,$(W:/=)) $(NETGEN)
+$(W)solvers/%.prototxt: | $(PLAIN_ENV)
 	$(write_nets)
-$(W)prototxt/%.prototxt: | env
+$(W)prototxt/%.prototxt: | $(PLAIN_ENV)
 	$(write_nets)
 endif
 
@@ -127,13 +134,13 @@ held-engine:
 	@for run in $(foreach f,$(call pretrained,$(DEPTH),$(SRC)) $(call finetuned,$(DEPTH),$(SRC),$(TRIAL)),$(call q,$(f)/run.json)); do \
 	  test ! -e "$$run" || grep -q '"engine": "$(ENGINE_NAME)"' "$$run" || \
 	  echo "note: $${run%/run.json} is of $$(sed -n 's/.*"engine": "\([^"]*\).*/\1/p' "$$run"), not of $(ENGINE_NAME): to have both, give each RUNS= of its own" >&2; done
-held-nets: | env
-	@$(PYTHON) -m netgen --root=$(call q,$(W:/=)) $(NETGEN) --if-missing
+held-nets: | $(PLAIN_ENV)
+	@$(PLAIN) -m netgen --root=$(call q,$(W:/=)) $(NETGEN) --if-missing
 held-ferplus held-cinic10: held-%: $(W)data/%/manifest.json
 	@$(call build_data,$*) --if-missing
 
 describe: ## print what the networks cost: parameters, multiply-accumulates, blobs
-	@$(PYTHON) -m netgen.describe $(if $(LAYERS),--layers)
+	@$(PLAIN) -m netgen.describe $(if $(LAYERS),--layers)
 
 # ---- data -----------------------------------------------------------------------------------------------------------
 
@@ -143,16 +150,16 @@ data: $(DATA_NEEDS:%=$(W)data/%/manifest.json) ## build the LMDBs of SRC (a sour
 
 # (set): its build. FROM: a file or folder; UNOFFICIAL=1; ferplus: LABELS, PER_CLASS; cinic10: WITH_VALID=1.
 DATA_OPTIONS = $(call opt,--from,$(FROM)) $(call opt,--labels,$(LABELS)) $(call opt,--per-class,$(PER_CLASS)) $(if $(WITH_VALID),--with-valid)
-build_data = $(PYTHON) -m data_prep build $(1) --downloads=$(call q,$(DOWNLOADS)) --out=$(call q,$(W)data) $(if $(UNOFFICIAL),--unofficial) $(DATA_OPTIONS)
+build_data = $(PLAIN) -m data_prep build $(1) --downloads=$(call q,$(DOWNLOADS)) --out=$(call q,$(W)data) $(if $(UNOFFICIAL),--unofficial) $(DATA_OPTIONS)
 
-$(W)data/%/manifest.json: | env
+$(W)data/%/manifest.json: | $(PLAIN_ENV)
 	@$(call build_data,$*)
 
 # Caffe's Data layer never shuffles, so a trial's own order is an LMDB of its own (trial 1 has data_prep's order).
 order: $(filter-out %_trial1/data.mdb,$(W)data/ferplus/train_lmdb_trial$(TRIAL)/data.mdb) ## write FER+'s training part in the order of TRIAL
 
-$(W)data/ferplus/train_lmdb_trial%/data.mdb: $(W)data/ferplus/manifest.json | env
-	@$(PYTHON) -m training.order --lmdb=$(call q,$(W)data/ferplus/train_lmdb) --trial $*
+$(W)data/ferplus/train_lmdb_trial%/data.mdb: $(W)data/ferplus/manifest.json | $(PLAIN_ENV)
+	@$(PLAIN) -m training.order --lmdb=$(call q,$(W)data/ferplus/train_lmdb) --trial $*
 
 # ---- training -------------------------------------------------------------------------------------------------------
 
@@ -166,7 +173,7 @@ define train
 @$(LAUNCH) $(PYTHON) -m training.run --solver=$(call q,$(1)) --out=$(call q,$(2)) --engine $(ENGINE_NAME) $(GPU:%=--gpu %) \
 	$(call opt,--stop-after,$(STOP_AFTER)) $(call opt,--snapshot-minutes,$(SNAPSHOT_MINUTES)) $(3)
 endef
-draw_curves = @-$(PYTHON) -m evaluation.report.curves $(call q,$(<D)) >/dev/null
+draw_curves = @-$(PLAIN) -m evaluation.report.curves $(call q,$(<D)) >/dev/null
 
 pretrain: $(call pretrained,$(DEPTH),$(SRC))/final.caffemodel ## train ResNet-DEPTH on the source SRC
 	$(draw_curves)
@@ -185,8 +192,8 @@ $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call pretraining_rule,$(d)
 
 # (depth, source): all of the pretrained network but its final layer, with which every trial of the row begins.
 define transplanting_rule
-$(call row_folder,$(1),$(2))/init.caffemodel: $(call pretrained,$(1),$(2))/final.caffemodel $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt | env
-	@$$(PYTHON) -m training.transplant --weights=$$(call q,$$<) --net=$$(call q,$$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt) --out=$$(call q,$$@)
+$(call row_folder,$(1),$(2))/init.caffemodel: $(call pretrained,$(1),$(2))/final.caffemodel $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt | $$(PLAIN_ENV)
+	@$$(PLAIN) -m training.transplant --weights=$$(call q,$$<) --net=$$(call q,$$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt) --out=$$(call q,$$@)
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call transplanting_rule,$(d),$(s)))))
 
@@ -221,7 +228,7 @@ $(foreach d,$(DEPTHS),$(foreach t,$(ALL_TRIALS),$(call finetuned,$(d),ferplus,$(
 
 METRICS = $(call finetuned,$(DEPTH),$(SRC),$(TRIAL))/metrics_$(SPLIT).json
 eval: $(METRICS) ## test it with ten crops on SPLIT (test or valid) and print the result
-	@$(PYTHON) -m evaluation.report.show $(call q,$(METRICS))
+	@$(PLAIN) -m evaluation.report.show $(call q,$(METRICS))
 
 # AGAIN=1: test anew although the result is there (scores that were damaged, or of other data).
 ifneq ($(AGAIN),)
@@ -249,7 +256,7 @@ demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing
 
 # `make check` is what a change must pass before anything else: any Python from 3.9 on, and a minute.
 CHECK_PYTHON ?= python3
-CHECK_ENV    ?= .venv-check
+CHECK_ENV    ?= $(call cached,check,plain)
 CHECKS       := not caffe and not torch and not slow and not network
 
 $(CHECK_ENV)/.complete: env/plain.txt

@@ -18,23 +18,23 @@ REPORT_FROM = --runs=$(call q,$(RUNS)) --split $(SPLIT) $(call opt,--pretrain-ep
 table2: ## Table II, single networks: the paper's figures and ours
 table3: ## Table III, ensembles
 table4: ## Table IV, the literature's methods
-table2 table3 table4: | env
-	@$(PYTHON) -m evaluation.report.tables $@ $(REPORT_FROM) --format $(FORMAT) --out=$(call q,$(RESULTS))
+table2 table3 table4: | $(PLAIN_ENV)
+	@$(PLAIN) -m evaluation.report.tables $@ $(REPORT_FROM) --format $(FORMAT) --out=$(call q,$(RESULTS))
 
 fig2: ## Figure 2, the confusion matrix of ROWS, as PNG and SVG
 fig3: ## Figure 3, information density
 reliability: ## the reliability diagram of ROWS
-fig2 fig3 reliability: | env
-	@$(PYTHON) -m evaluation.report.draw $@ $(REPORT_FROM) $(if $(filter-out fig3,$@),$(call opt,--rows,$(ROWS))) --out=$(call q,$(RESULTS))
+fig2 fig3 reliability: | $(PLAIN_ENV)
+	@$(PLAIN) -m evaluation.report.draw $@ $(REPORT_FROM) $(if $(filter-out fig3,$@),$(call opt,--rows,$(ROWS))) --out=$(call q,$(RESULTS))
 
-ensemble: | env ## average the scores of ROWS=8+11 (WEIGHTED=1), or search for the best of BUDGET million parameters
-	@$(PYTHON) -m evaluation.report.ensemble $(REPORT_FROM) $(if $(ROWS),$(call q,$(ROWS))) $(if $(WEIGHTED),--weighted) $(call opt,--budget,$(BUDGET))
+ensemble: | $(PLAIN_ENV) ## average the scores of ROWS=8+11 (WEIGHTED=1), or search for the best of BUDGET million parameters
+	@$(PLAIN) -m evaluation.report.ensemble $(REPORT_FROM) $(if $(ROWS),$(call q,$(ROWS))) $(if $(WEIGHTED),--weighted) $(call opt,--budget,$(BUDGET))
 
-judge: | env ## intervals, per-class figures, calibration, duplicates, agreement of ROWS; McNemar's test AGAINST others
-	@$(PYTHON) -m evaluation.report.judging $(REPORT_FROM) --data=$(call q,$(W)data/ferplus) $(call q,$(or $(ROWS),$(error judge needs ROWS=8 or ROWS=8+11))) $(if $(AGAINST),$(call q,$(AGAINST)))
+judge: | $(PLAIN_ENV) ## intervals, per-class figures, calibration, duplicates, agreement of ROWS; McNemar's test AGAINST others
+	@$(PLAIN) -m evaluation.report.judging $(REPORT_FROM) --data=$(call q,$(W)data/ferplus) $(call q,$(or $(ROWS),$(error judge needs ROWS=8 or ROWS=8+11))) $(if $(AGAINST),$(call q,$(AGAINST)))
 
-report: | env ## all results as one HTML page that needs no network
-	@$(PYTHON) -m evaluation.report.page $(REPORT_FROM) --data=$(call q,$(W)data/ferplus) --out=$(call q,$(RESULTS)) \
+report: | $(PLAIN_ENV) ## all results as one HTML page that needs no network
+	@$(PLAIN) -m evaluation.report.page $(REPORT_FROM) --data=$(call q,$(W)data/ferplus) --out=$(call q,$(RESULTS)) \
 	  --commit "$$(GIT_CEILING_DIRECTORIES="$${PWD%/*}" git describe --always --dirty 2>/dev/null)"
 
 bench: bench-eval

@@ -24,5 +24,5 @@ ifeq ($(SHOW),)
 	  THREADS=$(or $(THREADS),1) $(MAKE) -f $(STUDY_RULES) -j$(JOBS) --keep-going all || exit 1; done
 	@$(STUDY_RUN)
 else
-	@$(RUN) python3 -m evaluation.report.study --csv=$(call q,$(STUDY_CSV))
+	@$(PLAIN) -m evaluation.report.study --csv=$(call q,$(STUDY_CSV))
 endif

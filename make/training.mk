@@ -10,7 +10,7 @@ ROW    ?=
 comma := ,
 expand = $(foreach part,$(subst $(comma), ,$(1)),$(if $(findstring -,$(part)),$(shell seq $(foreach n,$(subst -, ,$(part)),$(call q,$(n)))),$(part)))
 # Table II's rows as number:depth:source.
-TABLE2_ROWS = $(shell $(PYTHON) -m paper.experiments)
+TABLE2_ROWS = $(shell $(PLAIN) -m paper.experiments)
 # (number:depth:source, with colons as blanks): the metrics of that row's TRIALS.
 trial_metrics = $(foreach trial,$(call expand,$(TRIALS)),$(call finetuned,$(word 2,$(1)),$(word 3,$(1)),$(trial))/metrics_$(SPLIT).json)
 row_metrics = $(foreach row,$(TABLE2_ROWS),$(if $(filter $(1),$(firstword $(subst :, ,$(row)))),$(call trial_metrics,$(subst :, ,$(row)))))
@@ -31,11 +31,11 @@ row: ## train and test all TRIALS of row ROW of Table II (with -jN side by side)
 no-such-row:
 	@echo error: ROWS=$(call q,$(ROWS)) ROW=$(call q,$(ROW)) 'names no row of Table II: 1 to 12, as in ROWS=1,2,7-8' >&2; exit 1
 
-status: | env ## how Table II stands: done, running, stopped, failed, missing, time left
-	@$(PYTHON) -m evaluation.report.status $(REPORT_FROM)
+status: | $(PLAIN_ENV) ## how Table II stands: done, running, stopped, failed, missing, time left
+	@$(PLAIN) -m evaluation.report.status $(REPORT_FROM)
 
-curves: | env ## draw loss, rate and validation accuracy of every run in RUNS, and all in one picture
-	@$(PYTHON) -m evaluation.report.curves --runs=$(call q,$(RUNS)) --out=$(call q,$(W)results/curves$(addprefix _,$(filter-out caffe,$(ENGINE_NAME))).png)
+curves: | $(PLAIN_ENV) ## draw loss, rate and validation accuracy of every run in RUNS, and all in one picture
+	@$(PLAIN) -m evaluation.report.curves --runs=$(call q,$(RUNS)) --out=$(call q,$(W)results/curves$(addprefix _,$(filter-out caffe,$(ENGINE_NAME))).png)
 
 bench: bench-training ## speed: training against the stock caffe, testing against caffe.Classifier
 bench-training: | env

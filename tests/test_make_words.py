@@ -112,3 +112,57 @@ def test_without_a_home_the_password_database_says_it(tmp_path):
     for home in ({}, {"HOME": ""}):
         said = subprocess.run(["bash", "-c", script, os.path.join(ROOT, "env", "run")], env=dict(own, **home), universal_newlines=True, stdout=subprocess.PIPE)
         assert said.stdout.strip() == os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".cache/fer-lite")
+
+
+# ---- without Caffe --------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("target", ["prototxt", "describe", "data", "preview", "check-data", "order TRIAL=2", "table2 SHOW=1", "table3", "fig2", "ensemble ROWS=8",
+                                    "judge ROWS=8", "report", "status", "curves", "study SHOW=1"])
+def test_what_needs_no_caffe_makes_none(target):
+    made = dry(*target.split(), "RUN=bash env/run")
+    assert made.returncode == 0 and "--make" not in made.stdout and "env/run --plain python3 -m" in made.stdout
+    assert "env/run" not in dry(*target.split(), "ENGINE=torch").stdout
+
+
+@pytest.mark.parametrize("target", ["pretrain", "finetune", "eval", "doctor"])
+def test_what_computes_runs_in_caffe(target):
+    assert "env/run python3 -m" in dry(target, "RUN=bash env/run").stdout
+
+
+PYTHON = """#!/bin/bash
+# In place of python3: makes environments, and says what it runs in.
+case "$*" in
+*sys.version_info*|"-c import importlib"*) exit ${OLD:-0};;
+"-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python3"; echo made;;
+*pip*install*) exit ${OFFLINE:-0};;
+*) echo "$0 $*";;
+esac
+"""
+
+
+def test_a_plain_environment_is_made_once_in_the_cache(tmp_path):
+    cache, shell = tmp_path / "my cache", {name: value for name, value in os.environ.items() if not name.startswith("FER_LITE")}
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").write_text(PYTHON)
+    (tmp_path / "bin" / "python3").chmod(0o755)
+
+    def run(**more):
+        own = dict(shell, PATH="%s:%s" % (tmp_path / "bin", os.environ["PATH"]), FER_LITE_CACHE=str(cache), CAFFE_ENV="rootfs", **more)
+        return subprocess.run(["bash", os.path.join(ROOT, "env", "run"), "--plain", "python3", "-m", "x", "a b"], env=own, universal_newlines=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    for more in (dict(OFFLINE="1"), dict(OLD="1")):
+        refused = run(**more)
+        assert refused.returncode == 1 and [line[:5] for line in refused.stderr.splitlines() if not line.startswith("making")] == ["error"]
+    for said in (1, 0):
+        made = run(OFFLINE="" if said else "1")
+        assert made.returncode == 0 and len(made.stderr.splitlines()) == said and made.stdout.strip().endswith("/bin/python3 -m x a b")
+        assert made.stdout.startswith(str(cache / "plain-"))
+
+
+@pytest.mark.parametrize("variable, value, folder", [("FER_LITE_CACHE", "/x/c", "/x/c/"), ("XDG_CACHE_HOME", "/x", "/x/fer-lite/"), ("HOME", "/x", "/x/.cache/fer-lite/")])
+def test_environments_lie_in_the_cache(variable, value, folder):
+    own = {name: text for name, text in os.environ.items() if not name.startswith(("MAKE", "FER_LITE_CACHE", "XDG_CACHE"))}
+    for target in ("env ENGINE=torch", "predict IMAGE=x", "check"):
+        made = subprocess.run(["make", "-n", *target.split()], cwd=ROOT, env=dict(own, **{variable: value}), universal_newlines=True, stdout=subprocess.PIPE).stdout
+        assert " '%s" % folder in made or "'%s" % folder in made

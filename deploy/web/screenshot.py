@@ -1,6 +1,6 @@
 """Take the README's picture of the page, on its drawn faces, in headless Chromium. Run in the environment of `make test-web`.
 
-    .venv-deploy/bin/python -m deploy.web.screenshot --model models/resnet32_cifar10
+    python -m deploy.web.screenshot --model models/resnet32_cifar10
 """
 import argparse
 import os
