@@ -1,6 +1,6 @@
 """How long a face takes in each runtime, side by side in one run on this machine, and in ready-made packages: `make bench`.
 
-    python -m benchmarks.deploy [--faces 200] [--rounds 5] [--model models/resnet20_votes] [--rivals .venv-rivals/bin/python]
+    python -m benchmarks.deploy [--faces 200] [--rounds 5] [--model models/resnet20_votes] [--rivals PYTHON]
 
 Each way is a process of its own (bench_worker) that is asked in turns; a face is 48x48 grey pixels, and its time runs from these
 to the probabilities: resizing, crops, mean, network. Faces come one at a time, as from a camera. Finding faces is not in

@@ -26,16 +26,18 @@ def manifest(folder):
         raise _damaged(path, folder) from None
 
 
-def table(folder, part):
-    """The lines of data/SET/PART.csv as dicts. Fail where there is none, or it is no such table."""
+def table(folder, part, columns=("key", "name", "label"), optional=False):
+    """The lines of data/SET/PART.csv as dicts. Fail where it has not these columns, or is not there (None if `optional`)."""
     path = os.path.join(folder, part + ".csv")
     try:
         with open(path, newline="", encoding="utf-8") as f:
             lines = csv.DictReader(f)
-            if not {"key", "name", "label"} <= set(lines.fieldnames or ()):
+            if not set(columns) <= set(lines.fieldnames or ()):
                 raise ValueError
             return list(lines)
     except FileNotFoundError:
+        if optional:
+            return None
         raise errors.Fail("there is no %s: remove %s and run `make data SRC=%s`" % (path, folder, os.path.basename(folder))) from None
     except (ValueError, csv.Error):
         raise _damaged(path, folder) from None
@@ -51,11 +53,8 @@ def votes(folder, part, lines):
 
 def duplicates(folder, part):
     """Names of a part's images that the training part holds too (duplicates.csv), as a set; None where they were not looked for."""
-    path = os.path.join(folder, "duplicates.csv")
-    if not os.path.exists(path):
-        return None
-    with open(path, newline="", encoding="utf-8") as f:
-        return {line["name"] for line in csv.DictReader(f) if line.get("part", part) == part}
+    lines = table(folder, "duplicates", ["name"], optional=True)
+    return None if lines is None else {line["name"] for line in lines if line.get("part", part) == part}
 
 
 def _damaged(path, folder):

@@ -3,6 +3,8 @@ import contextlib
 import csv
 import datetime
 import fcntl
+import glob
+import itertools
 import json
 import os
 
@@ -51,6 +53,12 @@ def read_log(path):
                 numbers = {name: float(row[name]) if row[name] else None for name in COLUMNS}
                 rows.append(dict(numbers, iteration=int(row["iteration"])))
     return rows
+
+
+def logged(folder):
+    """The folders of runs in `folder` that have a log, in order; itself where there is none, for `read_logs` to say so."""
+    found = [glob.glob(os.path.join(glob.escape(folder), *depth, "log.csv")) for depth in ("*", ("*", "trial*"))]
+    return sorted(os.path.dirname(path) for path in itertools.chain(*found)) or [folder]
 
 
 def read_logs(runs):

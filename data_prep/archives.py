@@ -1,7 +1,8 @@
 """Archives and folders as streams of their files: one walk for .tar, .tar.gz, .zip and folders, nothing unpacked to disk.
 
 A member is only ever read, never written out under its name. Names that point outside, links and devices are refused
-all the same: no official archive has them.
+all the same: no official archive has them. In folders links are followed, to class folders on other disks. What systems put beside
+people's files is passed over, here and in every reader.
 """
 import bz2
 import contextlib
@@ -29,6 +30,8 @@ LONGEST_SHOWN = 200
 IN_MEMORY = 1 << 26  # bytes of a member that is read at once, unless a reader says otherwise
 PIECE = 1 << 14  # bytes of an image's file that are read at once: nearly all are smaller
 TAR_BLOCK = 512
+MAGIC = {".zip": b"PK\x03\x04", ".tar.gz": b"\x1f\x8b", ".tar.bz2": b"BZh", ".tar.xz": b"\xfd7zXZ\0"}
+SYSTEMS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 TRAILER = 1 << 20  # bytes of zeros at the end of a tar; a record of them has 10,240
 DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError,
            RuntimeError, ValueError, LookupError, struct.error)
@@ -39,30 +42,69 @@ def is_archive(name):
     return name.lower().endswith((".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tar.xz"))
 
 
-def entries(path):
+def packing(path):
+    """The ending of the archive that the file at `path` is by its first bytes, whatever its name; None of another file."""
+    with open(path, "rb") as f:
+        head = f.read(TAR_BLOCK)
+    if head[257:262] == b"ustar":
+        return ".tar"
+    return next((ending for ending, magic in MAGIC.items() if head.startswith(magic)), None)
+
+
+def is_passed_over(name):
+    """Whether a path, inside its archive or folder, is one that systems put there: hidden, macOS's companions, Windows' thumbnails."""
+    return any(word in SYSTEMS or word.startswith(".") and word not in (".", "..") for word in name.lower().split("/"))
+
+
+def passed_over_line(passed):
+    """The one line that says what was passed over, a set of paths."""
+    return "passed over %s that the system put there (hidden, __MACOSX, Thumbs.db), %s first" % (
+        "1 file or folder" if len(passed) == 1 else "%s files and folders" % format(len(passed), ","), shown(min(passed)))
+
+
+def entries(path, passed=None):
     """Yield an Entry for each file of the archive or folder at `path`, or the one Entry of an ordinary file.
 
-    Folders are walked in the order of names, archives in their own order. Fail on a damaged archive, naming it.
+    Folders are walked in the order of names, archives in their own order. An archive is one by its first bytes, or by its name.
+    `passed`: a set that gets the paths of what is passed over. Fail on a damaged archive, naming it.
     """
     if os.path.isdir(path):
-        yield from _folder(path)
+        found = _folder(path)
     elif not os.path.exists(path):
         raise errors.Fail("%s is not there" % path)
-    elif is_archive(path):
-        with open(path, "rb") as f:
-            yield from _members(f, path, path)
+    elif packing(path) or is_archive(path):
+        found = _packed(path)
     else:
-        yield Entry(os.path.basename(path), path, None, None, path)
-
-
-def inner_entries(path):
-    """As `entries`, with the members of an archive in the archive in its place (repositories pack archives again)."""
-    for entry in entries(path):
-        if is_archive(entry.name):
-            with _stream(entry) as stream:
-                yield from _members(stream, entry.name, entry.where)
+        found = [Entry(os.path.basename(path), path, None, None, path)]
+    passed = set() if passed is None else passed
+    for entry in found:
+        if is_passed_over(entry.name):
+            passed.add(entry.where)
         else:
             yield entry
+
+
+def inner_entries(path, passed=None):
+    """As `entries`, with the members of an archive in the archive in its place (repositories pack archives again)."""
+    passed = set() if passed is None else passed
+    for entry in entries(path, passed):
+        if is_archive(entry.name):
+            with _stream(entry) as stream:
+                for member in _members(stream, entry.name, entry.where):
+                    if is_passed_over(member.name):
+                        passed.add(member.where)
+                    else:
+                        yield member
+        else:
+            yield entry
+
+
+def _packed(path):
+    kind = packing(path) or path
+    with open(path, "rb") as f:
+        if kind == ".tar.gz" and path.lower().endswith(".gz") and not is_archive(path):
+            raise errors.Fail("%s is one packed file, no archive: unpack it first (gunzip)" % path)
+        yield from _members(f, kind, path)
 
 
 def shown(name):
@@ -159,14 +201,23 @@ class damage:
             raise errors.Fail("%s is damaged (%s); get the file again" % (self.where, problem or kind.__name__)) from None
 
 
-def _folder(path, inside=""):
+def _folder(path, inside="", above=()):
+    above += (os.path.realpath(path),)
     with os.scandir(path) as found:
         found = sorted(found, key=lambda each: each.name)
     for each in found:
-        if each.is_dir(follow_symlinks=False):
-            yield from _folder(each.path, inside + each.name + "/")
+        entry = Entry(inside + each.name, each.path, None, None, each.path)
+        if is_passed_over(each.name):
+            yield entry  # of a folder, not what is in it
+        elif each.is_dir():
+            if os.path.realpath(each.path) in above:
+                raise errors.Fail("%s is a link to a folder that it lies in: remove it" % each.path)
+            yield from _folder(each.path, entry.name + "/", above)
         elif each.is_file():  # reading a pipe or a device could last for ever
-            yield Entry(inside + each.name, each.path, None, None, each.path)
+            yield entry
+        elif each.is_symlink() and not os.path.exists(each.path):
+            raise errors.Fail("%s is a link to %s, which is not there, or hidden by this environment: copy what it leads to, or remove it"
+                              % (each.path, os.readlink(each.path)))
 
 
 def _members(stream, name, where):

@@ -112,6 +112,8 @@ def _report(folder, manifest, unofficial):
         for part in labels.PARTS:
             if part not in manifest["parts"]:
                 print("ferplus %-5s left out: %s names none of its images" % (part, manifest["options"]["labels"]))
+    if "passed_over" in manifest:
+        print("%s note: %s" % (manifest["set"], manifest["passed_over"]))
     if "unpublished" in manifest:
         print("%s note: not the published batches, by their MD5: %s" % (manifest["set"], ", ".join(manifest["unpublished"])))
     print("%s mean of the training part (B, G, R): %s" % (manifest["set"], ", ".join("%.3f" % value for value in manifest["mean"])))

@@ -3,7 +3,7 @@ import os
 from collections import namedtuple
 
 from common import errors
-from data_prep import download, official
+from data_prep import archives, download, official
 
 # A file or folder as it was found. record: its name, size and SHA-256, for the manifest; official: whether its checksum is
 # the published one.
@@ -29,6 +29,9 @@ def imagenet32(given, downloads, unofficial=False):
         found = [located([file], [given or downloads], unofficial) for file in pair]
         if all(found):
             return found
+        if any(found):
+            missing = pair[1 if found[0] else 0].name
+            raise errors.Fail("%s is there, %s is not, and ImageNet32 is both: get it too, into the same folder" % ((found[0] or found[1]).path, missing))
     if given:
         return [as_it_is(given)] * 2
     raise errors.Fail(_by_hand("imagenet32", [file for pair in official.IMAGENET32[:2] for file in pair], downloads))
@@ -56,7 +59,7 @@ def ferplus(given, downloads, unofficial=False):
 def is_png_folder(path):
     """Whether `path` holds FER+'s three folders with PNGs in them."""
     def has_png(folder):
-        return os.path.isdir(folder) and any(name.lower().endswith(".png") for name in os.listdir(folder))
+        return os.path.isdir(folder) and any(name.lower().endswith(".png") and not archives.is_passed_over(name) for name in os.listdir(folder))
 
     return all(has_png(os.path.join(path, os.path.dirname(file.name))) for file in official.VOTES)
 
@@ -66,7 +69,9 @@ def located(choices, places, unofficial):
     for place in places:
         for file in choices:
             path = place if os.path.basename(place) == file.name and os.path.isfile(place) else os.path.join(place, file.name)
-            if os.path.exists(path):
+            if os.path.isfile(path) and not archives.is_archive(path) and archives.packing(path):
+                return as_it_is(path)  # a fer2013.csv that is really the tar: no official one to hold it against
+            if os.path.exists(path) and not (os.path.isdir(path) and path in places):
                 return checked(file, path, unofficial)
     return None
 

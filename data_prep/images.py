@@ -7,8 +7,6 @@ from data_prep import archives
 from fer_lite import crops, images
 from paper import facts, ours
 
-cv2.setNumThreads(1)  # the work is spread over processes; threads inside each would only get in their way
-
 LARGEST_FILE = 1 << 24  # bytes of an image; a face of WebFace has about 10,000
 LARGEST_SIDE = 4096  # pixels; a file that claims more is refused before anything is decoded
 INTERPOLATIONS = {"linear": cv2.INTER_LINEAR, "linear_exact": cv2.INTER_LINEAR_EXACT, "area": cv2.INTER_AREA}

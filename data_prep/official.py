@@ -71,6 +71,7 @@ FER2013 = (
     _file("icml_face_data.csv", None, "md5:b114b9e04e6949e5fe8b6a98b3892b1d"),
     _file("fer2013.tar.gz"),
     _file("challenges-in-representation-learning-facial-expression-recognition-challenge.zip"),
+    *map(_file, ("fer2013.tar", "fer2013.zip", "fer2013.csv.zip", "icml_face_data.csv.zip", "fer2013")),
 )
 NAMES = _file("fer2013new.csv", 1602762, "sha256:9206e20d62f56475939f516847d61753e4860caeac9718b560129541b776fc2c",
               FERPLUS + "fer2013new.csv")

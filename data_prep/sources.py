@@ -14,7 +14,7 @@ def build(args, folder):
     """Build the source `args.set` into `folder`; what goes into its manifest."""
     geometry, classes = facts.source(args.set).geometry, ours.DATASETS[args.set]["classes"]
     shelf = store.Shelf(folder, geometry, args.pad_level)
-    index, about = Index(), {}
+    index, about = Index(), {"passed over": set()}
     found, batches = _source(args, about, folder)
 
     def noted():
@@ -30,7 +30,8 @@ def build(args, folder):
         raise errors.Fail("%s names %d classes, not %d" % (found[0].path, len(about["class_names"]), classes))
     _, entry = store.write_set(folder, shelf, _members(parts, names, args.set), numbers, names,
                                about.get("classes", classes), mean_of=args.mean_of)
-    return dict(entry, files=[each.record for each in found], **about)
+    passed = about.pop("passed over")
+    return dict(entry, files=[each.record for each in found], **about, **({"passed_over": archives.passed_over_line(passed)} if passed else {}))
 
 
 class Index:

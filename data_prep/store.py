@@ -9,6 +9,7 @@ import hashlib
 import mmap
 import os
 
+import cv2
 import lmdb
 import numpy as np
 
@@ -63,6 +64,7 @@ class Shelf:
 
 def _put(path, first, form, function, arguments):
     """In a worker: make the images and write them at number `first`; how many."""
+    cv2.setNumThreads(1)  # the work is spread over processes; threads inside each would only get in their way
     stored = images.fit_all(function(*arguments), *form)
     with open(path, "r+b") as f:
         f.seek(first * stored[0].size)

@@ -1,11 +1,10 @@
 """A part of a data set as testing reads it: the LMDB in key order, the mean, and the images' names."""
-import csv
 import os
 from collections import namedtuple
 
 import numpy as np
 
-from common import errors
+from common import built, errors
 from common.caffe import binary, lmdbs
 
 # folder: path of the LMDB; count: images; shape: C x H x W of each; mean: float32 C x H x W; names: key -> image name.
@@ -51,11 +50,7 @@ def batches(part, size):
 
 def names(data, split):
     """Key -> image name of a part, from the table that data_prep writes beside its LMDB; empty where there is none."""
-    path = os.path.join(data, split + ".csv")
-    if not os.path.exists(path):
-        return {}
-    with open(path, newline="", encoding="utf-8") as f:
-        return {row["key"]: row["name"] for row in csv.DictReader(f)}
+    return {line["key"]: line["name"] for line in built.table(data, split, optional=True) or ()}
 
 
 def blank(images):

@@ -6,6 +6,7 @@
 Writes RUN/scores_valid.npz (evaluation/scores.py) and RUN/metrics_valid.json.
 """
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ import time
 import numpy as np
 
 import engines
-from common import errors, files, progress, streams
+from common import built, errors, files, progress, streams
 from common.caffe import lmdbs, text
 from common.caffe import messages as m
 from evaluation import data, metrics
@@ -56,6 +57,23 @@ def _refuse_blank(part, blank, seen):
                           "SPLIT=valid, or get the complete file and %s" % (part.folder, lmdbs.remedy(part.folder)))
 
 
+def inputs(deploy, weights_path, data_folder, split, engine, folded):
+    """What decides a result, by content; None where data_prep's manifest is not there to say what the data are."""
+    with contextlib.suppress(errors.Fail, KeyError):
+        manifest = built.manifest(data_folder)
+        return {"deploy_sha256": files.sha256(deploy), "weights_sha256": files.sha256(weights_path), "engine": engine, "folded": folded,
+                "data": [manifest["parts"][split][what] for what in ("pixels_sha256", "table_sha256")] + manifest["mean"]}
+    return None
+
+
+def is_same(path, found):
+    """Whether the metrics at `path` and the scores beside them are there, made from the inputs `found`."""
+    with contextlib.suppress(OSError, ValueError, KeyError), open(path) as f:
+        beside = os.path.join(os.path.dirname(path), os.path.basename(path).replace("metrics_", "scores_").replace(".json", ".npz"))
+        return found is not None and json.load(f)["made_from"]["inputs"] == found and os.path.exists(beside)
+    return False
+
+
 def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None, gpu=None, engine="caffe"):
     """Test one network; write its scores and metrics in the folder `out`; return the metrics (dict)."""
     net = text.read(deploy, m.NetParameter)
@@ -72,7 +90,7 @@ def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None
     summary = metrics.summary(scores)
     summary["made_from"] = {
         "net": net.name, "deploy": deploy, "weights": weights_path, "weights_sha256": files.sha256(weights_path),
-        "lmdb": part.folder, "crops": facts.CROPS, "engine": engine, "folded": folded, "images_per_second": round(len(scores.labels) / seconds, 1),
+        "inputs": inputs(deploy, weights_path, data_folder, split, engine, folded), "lmdb": part.folder, "crops": facts.CROPS, "engine": engine, "folded": folded, "images_per_second": round(len(scores.labels) / seconds, 1),
     }
     with files.replacing(os.path.join(out, "metrics_%s.json" % split)) as temporary, open(temporary, "w") as f:
         json.dump(summary, f, indent=1)
@@ -93,8 +111,14 @@ def main():
     parser.add_argument("--workers", type=int, help="processes (default: THREADS or one for each core)")
     parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
     parser.add_argument("--gpu", type=int, help="GPU to use, with a Caffe built for it")
+    parser.add_argument("--if-changed", action="store_true", help="leave a result of the same network and data as it is")
     args = parser.parse_args()
     out = args.out or os.path.dirname(args.weights) or "."
+    made = os.path.join(out, "metrics_%s.json" % args.split)
+    if args.if_changed and os.path.exists(made) and is_same(made, inputs(args.deploy, args.weights, args.data, args.split, args.engine, not args.unfolded)):
+        os.utime(made)  # make goes by times, and found something newer
+        print("%s stands: nothing that it was made from has changed" % made, file=sys.stderr)
+        return
     summary = run(args.deploy, args.weights, args.data, args.split, out, not args.unfolded, args.workers,
                   args.gpu, args.engine)
     print(table(summary))

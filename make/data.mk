@@ -7,14 +7,14 @@ FUZZ ?= 2000
 .PHONY: preview check-data fuzz bench bench-data
 
 preview: data ## contact sheets of SRC as stored: data/SRC/preview_*.png
-	@$(foreach set,$(DATA_NEEDS),$(PYTHON) -m data_prep preview $(set) --out $(W)data;)
+	@$(foreach set,$(DATA_NEEDS),$(PLAIN) -m data_prep preview $(set) --out=$(call q,$(W)data);)
 
 check-data: data ## verify the LMDBs of SRC: keys, labels, pixels, mean, manifest, Caffe's Data layer
-	@$(foreach set,$(DATA_NEEDS),$(PYTHON) -m data_prep check $(set) --out $(W)data;)
+	@$(foreach set,$(DATA_NEEDS),$(PLAIN) -m data_prep check $(set) --out=$(call q,$(W)data);)
 
 fuzz: | env ## read FUZZ mutated archives and CSVs: none may crash, hang, or leave a file elsewhere
-	@FUZZ=$(FUZZ) $(PYTHON) -m pytest -q tests/test_data_safety.py -k mutated
+	@FUZZ=$(call q,$(FUZZ)) $(PYTHON) -m pytest -q tests/test_data_safety.py -k mutated
 
 bench: bench-data
 bench-data: | env
-	@$(PYTHON) -m benchmarks.data --downloads $(DOWNLOADS) $(BENCH)
+	@$(PYTHON) -m benchmarks.data --downloads=$(call q,$(DOWNLOADS)) $(BENCH)

@@ -6,8 +6,8 @@
 
 DEPLOY_PYTHON ?= python3
 DEPLOY_PIP    ?=
-DEPLOY_ENV    ?= .venv-deploy
-DEPLOY        := $(OWN_PYTHON) $(DEPLOY_ENV)/bin/python
+DEPLOY_ENV    ?= $(call cached,deploy,deploy export web)
+DEPLOY        := $(OWN_PYTHON) $(call q,$(DEPLOY_ENV)/bin/python)
 $(call renew_venv,$(DEPLOY_ENV))
 
 MODEL  ?=
@@ -26,7 +26,7 @@ MODELS ?= models
 $(if $(CROPS),$(call known,CROPS,$(CROPS),1 10))
 $(call known,FACES,$(FACES),detect given)
 
-DEPLOY_CAFFE = --caffe '$(filter-out none,$(CAFFE))'
+DEPLOY_CAFFE = --caffe=$(call q,$(filter-out none,$(CAFFE)))
 DEPLOY_NEEDS = $(if $(filter none,$(CAFFE)),,env)
 # Accuracies of an export are measured on the validation part unless SPLIT is given.
 DEPLOY_SPLIT = $(if $(filter file,$(origin SPLIT)),valid,$(SPLIT))
@@ -36,49 +36,50 @@ $(DEPLOY_ENV)/.complete: env/deploy.txt
 	@$(DEPLOY_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "error: this needs Python 3.10 or later, and $(DEPLOY_PYTHON) is none: set DEPLOY_PYTHON=python3.12 or the like" >&2; exit 1; }
 	@$(call make_venv,$(DEPLOY_ENV),$(DEPLOY_PYTHON),NumPy$(comma) OpenCV and ONNX Runtime (half a minute),DEPLOY_ENV)
-	@echo '*' > $(DEPLOY_ENV)/.gitignore
+	@echo '*' > $(call q,$(DEPLOY_ENV))/.gitignore
 	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt
-	@touch $@
+	@touch $(call q,$@)
 
 $(DEPLOY_ENV)/.complete-export: env/export.txt $(DEPLOY_ENV)/.complete
 	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt -r env/export.txt
-	@touch $@
+	@touch $(call q,$@)
 
 .PHONY: export
 export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
-	@$(DEPLOY) -m deploy.export $(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/)) \
-	  $(OUT:%=--out %) --data $(DATA) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
+	@$(DEPLOY) -m deploy.export $(call q,$(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/))) \
+	  $(call opt,--out,$(OUT)) --data=$(call q,$(DATA)) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
 
 .PHONY: predict
 predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
-	@$(DEPLOY) -m fer_lite $(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number)) \
-	  $(MODEL:%=--model %) $(CROPS:%=--crops %) --faces $(FACES) $(DRAW:%=--draw %) $(FPS:%=--fps %) $(if $(CSV),--csv)
+	@$(DEPLOY) -m fer_lite $(call q,$(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number))) \
+	  $(call opt,--model,$(MODEL)) $(CROPS:%=--crops %) --faces $(FACES) $(call opt,--draw,$(DRAW)) $(call opt,--fps,$(FPS)) $(if $(CSV),--csv)
 
 .PHONY: models-check
 models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, and the same scores in every runtime
-	@$(DEPLOY) -m deploy.check $(MODELS) $(DEPLOY_CAFFE)
+	@$(DEPLOY) -m deploy.check $(call q,$(MODELS)) $(DEPLOY_CAFFE)
 
 .PHONY: model
 model: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## models/NAME from the run in MODEL: its files, checked, its model card, the checksums
-	@$(DEPLOY) -m deploy.card $(or $(MODEL),$(error model needs MODEL=runs/.../trial1)) --name $(or $(NAME),$(error model needs NAME=)) \
-	  --root $(MODELS) --data $(DATA) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
+	@$(DEPLOY) -m deploy.card $(call q,$(or $(MODEL),$(error model needs MODEL=runs/.../trial1))) --name=$(call q,$(or $(NAME),$(error model needs NAME=))) \
+	  --root=$(call q,$(MODELS)) --data=$(call q,$(DATA)) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
 
 # Ready-made packages to compare with, in an environment of their own; where they do not install, bench says so and goes on.
-RIVALS_ENV ?= .venv-rivals
+RIVALS_ENV ?= $(call cached,rivals,rivals rivals_need)
+RIVALS_PYTHON = $(call q,$(RIVALS_ENV)/bin/python)
 
 $(RIVALS_ENV)/.complete: env/rivals.txt env/rivals_need.txt
-	@echo "making $(RIVALS_ENV): ready-made packages to compare with (some minutes, 1.5 GB)" >&2
-	@test -x $(RIVALS_ENV)/bin/python || $(DEPLOY_PYTHON) -m venv $(RIVALS_ENV)
-	@echo '*' > $(RIVALS_ENV)/.gitignore
-	@$(RIVALS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/rivals_need.txt
-	@$(RIVALS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) --no-deps -r env/rivals.txt
-	@touch $@
+	@echo making $(call q,$(RIVALS_ENV)): 'ready-made packages to compare with (some minutes, 1.5 GB)' >&2
+	@test -x $(RIVALS_PYTHON) || $(DEPLOY_PYTHON) -m venv $(call q,$(RIVALS_ENV))
+	@echo '*' > $(call q,$(RIVALS_ENV))/.gitignore
+	@$(RIVALS_PYTHON) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/rivals_need.txt
+	@$(RIVALS_PYTHON) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) --no-deps -r env/rivals.txt
+	@touch $(call q,$@)
 
 .PHONY: bench bench-deploy test test-deploy
 bench: bench-deploy
 bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in every runtime, and in ready-made packages (RIVALS=none: without them)
-	@$(if $(filter none,$(RIVALS)),,$(MAKE) $(RIVALS_ENV)/.complete ||) true
-	@$(DEPLOY) -m benchmarks.deploy $(MODEL:%=--model %) --caffe '$(RUN) python3' $(if $(filter none,$(RIVALS)),,--rivals $(RIVALS_ENV)/bin/python) $(BENCH)
+	@$(if $(filter none,$(RIVALS)),,$(MAKE) $(call q,$(RIVALS_ENV)/.complete) ||) true
+	@$(DEPLOY) -m benchmarks.deploy $(call opt,--model,$(MODEL)) --caffe=$(call q,$(RUN) python3) $(if $(filter none,$(RIVALS)),,--rivals=$(call q,$(RIVALS_PYTHON))) $(BENCH)
 
 test: $(if $(TESTS),,test-deploy)
 test-deploy: $(DEPLOY_ENV)/.complete-export | env ## test export, predict and their kin, beside real Caffe

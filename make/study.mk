@@ -6,22 +6,23 @@
 JOBS      ?= 1
 STUDY_CSV ?= docs/results/study.csv
 STUDY     := $(W)study
-STUDY_RUN  = $(TORCH) -m evaluation.report.study --csv $(STUDY_CSV)
-STUDY_FROM = --work $(STUDY) --data $(W)data --downloads $(DOWNLOADS) $(UNOFFICIAL:%=--unofficial) --python '$(TORCH)' \
+STUDY_RULES = $(call q,$(STUDY)/rules.mk)
+STUDY_RUN  = $(TORCH) -m evaluation.report.study --csv=$(call q,$(STUDY_CSV))
+STUDY_FROM = --work=$(call q,$(STUDY)) --data=$(call q,$(W)data) --downloads=$(call q,$(DOWNLOADS)) $(if $(UNOFFICIAL),--unofficial) --python=$(call q,$(TORCH)) \
 	--engine $(TORCH_NAME)
 
-$(if $(shell grep -xE '[1-9][0-9]{0,2}' <<< '$(JOBS)'),,$(error JOBS=$(JOBS) is no number of runs at once: 1 or more))
+$(if $(shell grep -xE '[1-9][0-9]{0,2}' <<< $(call q,$(JOBS))),,$(error JOBS=$(JOBS) is no number of runs at once: 1 or more))
 
 .PHONY: study
 # Each round asks the rule what is missing by what came out so far, until nothing is. A run that fails does not keep the others back.
 study: $(if $(SHOW),,$(TORCH_ENV)/.complete) ## which reading gives the paper's table: run what is missing (SHOW=1: print what is there)
 ifeq ($(SHOW),)
-	@mkdir -p $(STUDY)
-	@before=; while $(STUDY_RUN) $(STUDY_FROM) --rules $(STUDY)/rules.mk || exit 1; test -s $(STUDY)/rules.mk; do \
-	  now=$$(cksum < $(STUDY)/rules.mk); \
-	  test "$$now" != "$$before" || { echo 'error: a round of $(STUDY)/rules.mk brought no result: look at the runs there' >&2; exit 1; }; before=$$now; \
-	  THREADS=$(or $(THREADS),1) $(MAKE) -f $(STUDY)/rules.mk -j$(JOBS) --keep-going all || exit 1; done
+	@mkdir -p $(call q,$(STUDY))
+	@before=; while $(STUDY_RUN) $(STUDY_FROM) --rules=$(STUDY_RULES) || exit 1; test -s $(STUDY_RULES); do \
+	  now=$$(cksum < $(STUDY_RULES)); \
+	  test "$$now" != "$$before" || { echo error: a round of $(STUDY_RULES) 'brought no result: look at the runs there' >&2; exit 1; }; before=$$now; \
+	  THREADS=$(or $(THREADS),1) $(MAKE) -f $(STUDY_RULES) -j$(JOBS) --keep-going all || exit 1; done
 	@$(STUDY_RUN)
 else
-	@$(RUN) python3 -m evaluation.report.study --csv $(STUDY_CSV)
+	@$(PLAIN) -m evaluation.report.study --csv=$(call q,$(STUDY_CSV))
 endif

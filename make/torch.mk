@@ -6,8 +6,8 @@
 DEVICE       ?= cpu
 TORCH_PYTHON ?= python3
 TORCH_PIP    ?=
-TORCH_ENV    ?= .venv-torch
-TORCH        := $(OWN_PYTHON) $(TORCH_ENV)/bin/python
+TORCH_ENV    ?= $(call cached,torch,torch)
+TORCH        := $(OWN_PYTHON) $(call q,$(TORCH_ENV)/bin/python)
 $(call renew_venv,$(TORCH_ENV))
 
 $(call known,DEVICE,$(DEVICE),cpu cuda)
@@ -22,13 +22,13 @@ $(TORCH_ENV)/.complete: env/torch.txt
 	@$(TORCH_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "error: ENGINE=torch needs Python 3.10 or later, and $(TORCH_PYTHON) is none: set TORCH_PYTHON=python3.12 or the like" >&2; exit 1; }
 	@$(call make_venv,$(TORCH_ENV),$(TORCH_PYTHON),PyTorch for ENGINE=torch (a minute),TORCH_ENV)
-	@echo '*' > $(TORCH_ENV)/.gitignore
+	@echo '*' > $(call q,$(TORCH_ENV))/.gitignore
 	@$(TORCH) -m pip install --quiet --disable-pip-version-check $(TORCH_PIP) -r env/torch.txt
-	@touch $@
+	@touch $(call q,$@)
 
 .PHONY: tensorboard test-torch bench bench-torch
 tensorboard: $(TORCH_ENV)/.complete ## write the logs of every run in RUNS for TensorBoard (with the packages of ENGINE=torch)
-	@$(TORCH) -m evaluation.report.tensorboard $(LOGGED) --runs $(RUNS) --out $(W)results/tensorboard
+	@$(TORCH) -m evaluation.report.tensorboard --runs=$(call q,$(RUNS)) --out=$(call q,$(W)results/tensorboard)
 
 test: $(if $(TESTS),,test-torch)
 # PyTorch's tests run Caffe's side of the comparison by env/run themselves.
@@ -44,4 +44,4 @@ SEED ?= 1
 .PHONY: best small
 best small: ENGINE = torch
 best small: $(TORCH_ENV)/.complete ## train the recipe's network on FER+'s votes (data: make data SRC=ferplus_votes ENGINE=torch)
-	$(call train,$(W)solvers/$@.prototxt,$(RUNS)/$@/seed$(SEED),--recipe $@ --trial $(SEED))
+	$(call train,$(W)solvers/$@.prototxt,$(RUNS)/$@/seed$(SEED),--recipe $@ $(call opt,--trial,$(SEED)))

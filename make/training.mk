@@ -8,37 +8,34 @@ TRIALS ?= 1-5
 ROW    ?=
 
 comma := ,
-expand = $(foreach part,$(subst $(comma), ,$(1)),$(if $(findstring -,$(part)),$(shell seq $(subst -, ,$(part))),$(part)))
+expand = $(foreach part,$(subst $(comma), ,$(1)),$(if $(findstring -,$(part)),$(shell seq $(foreach n,$(subst -, ,$(part)),$(call q,$(n)))),$(part)))
 # Table II's rows as number:depth:source.
-TABLE2_ROWS = $(shell $(PYTHON) -m paper.experiments)
+TABLE2_ROWS = $(shell $(PLAIN) -m paper.experiments)
 # (number:depth:source, with colons as blanks): the metrics of that row's TRIALS.
 trial_metrics = $(foreach trial,$(call expand,$(TRIALS)),$(call finetuned,$(word 2,$(1)),$(word 3,$(1)),$(trial))/metrics_$(SPLIT).json)
 row_metrics = $(foreach row,$(TABLE2_ROWS),$(if $(filter $(1),$(firstword $(subst :, ,$(row)))),$(call trial_metrics,$(subst :, ,$(row)))))
-
-# The folders of runs that have a log; without any, RUNS, for a command to say so.
-LOGGED = $(or $(patsubst %/log.csv,%,$(sort $(wildcard $(RUNS)/*/log.csv $(RUNS)/*/trial*/log.csv))),$(RUNS))
 
 .PHONY: row experiment status curves bench bench-training
 
 # Train and test what is missing of ROWS. A run that fails does not keep the others back: make again retries it.
 experiment: | env
-	@$(MAKE) --no-print-directory --keep-going $(or $(strip $(call row_metrics,$(call expand,$(or $(ROWS),1-12)))),no-such-row)
+	@$(MAKE) --no-print-directory --keep-going $(or $(strip $(foreach f,$(call row_metrics,$(call expand,$(or $(ROWS),1-12))),$(call q,$(f)))),no-such-row)
 
 # Table II is printed (report.mk) when it is complete; SHOW=1 prints what is there and trains nothing.
 table2: $(if $(SHOW),,experiment)
 
 row: ## train and test all TRIALS of row ROW of Table II (with -jN side by side)
-	@$(MAKE) --no-print-directory experiment ROWS=$(or $(ROW),$(error row needs ROW=1 to ROW=12))
+	@$(MAKE) --no-print-directory experiment ROWS=$(call q,$(or $(ROW),$(error row needs ROW=1 to ROW=12)))
 	@$(MAKE) --no-print-directory status
 
 no-such-row:
-	@echo 'error: ROWS=$(ROWS) ROW=$(ROW) names no row of Table II: 1 to 12, as in ROWS=1,2,7-8' >&2; exit 1
+	@echo error: ROWS=$(call q,$(ROWS)) ROW=$(call q,$(ROW)) 'names no row of Table II: 1 to 12, as in ROWS=1,2,7-8' >&2; exit 1
 
-status: | env ## how Table II stands: done, running, stopped, failed, missing, time left
-	@$(PYTHON) -m evaluation.report.status --runs $(RUNS) --split $(SPLIT) $(PRETRAIN_EPOCHS:%=--pretrain-epochs %) $(FINETUNE_EPOCHS:%=--finetune-epochs %)
+status: | $(PLAIN_ENV) ## how Table II stands: done, running, stopped, failed, missing, time left
+	@$(PLAIN) -m evaluation.report.status $(REPORT_FROM)
 
-curves: | env ## draw loss, rate and validation accuracy of every run in RUNS, and all in one picture
-	@$(PYTHON) -m evaluation.report.curves $(LOGGED) --out $(W)results/curves$(addprefix _,$(filter-out caffe,$(ENGINE_NAME))).png
+curves: | $(PLAIN_ENV) ## draw loss, rate and validation accuracy of every run in RUNS, and all in one picture
+	@$(PLAIN) -m evaluation.report.curves --runs=$(call q,$(RUNS)) --out=$(call q,$(W)results/curves$(addprefix _,$(filter-out caffe,$(ENGINE_NAME))).png)
 
 bench: bench-training ## speed: training against the stock caffe, testing against caffe.Classifier
 bench-training: | env

@@ -7,8 +7,8 @@ WEB_PYTHON ?= python3
 
 .PHONY: try test-web
 try: deploy/web/node_modules/.complete ## a page on this machine that runs the networks in the browser, on a picture or the camera (PORT, MODEL)
-	@$(WEB_PYTHON) -m deploy.web.build --model $(or $(MODEL),models/resnet20_votes)
-	@$(WEB_PYTHON) -m deploy.web.serve --port $(PORT)
+	@$(WEB_PYTHON) -m deploy.web.build --model=$(call q,$(or $(MODEL),models/resnet20_votes))
+	@$(WEB_PYTHON) -m deploy.web.serve --port=$(call q,$(PORT))
 
 # npm empties node_modules before it fills it, so the mark says that all of it is there.
 deploy/web/node_modules/.complete: deploy/web/package.json deploy/web/package-lock.json
@@ -19,7 +19,7 @@ deploy/web/node_modules/.complete: deploy/web/package.json deploy/web/package-lo
 
 $(DEPLOY_ENV)/.complete-web: env/web.txt $(DEPLOY_ENV)/.complete-export
 	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/web.txt
-	@touch $@
+	@touch $(call q,$@)
 
 # What cannot be had here is named by the tests that are left out for it.
 test: $(if $(TESTS),,test-web)

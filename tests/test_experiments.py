@@ -1,5 +1,6 @@
 """Rows, runs and their folders: paper/experiments.py, and the Makefile's rule beside it. No Caffe."""
 import os
+import shlex
 import shutil
 import subprocess
 
@@ -52,8 +53,8 @@ def test_make_has_the_same_names(engine, epochs):
         words = ["SRC=%s" % (source or "none"), "DEPTH=32", "TRIAL=2", "WORK=w", "ENGINE=" + name] + ["PRECISION=" + precision] * bool(precision)
         words += ["%s_EPOCHS=%s" % pair for pair in zip(("PRETRAIN", "FINETUNE"), epochs) if pair[1]]
         made = subprocess.run(["make", "-n", "eval", "RUN=", "TORCH=python3"] + words, cwd=data.ROOT, universal_newlines=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout.split()
-        outs = {made[i + 1] for i, word in enumerate(made) if word == "--out" and "data" not in made[i + 1]}
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout
+        outs = {word[len("--out="):] for word in shlex.split(made) if word.startswith("--out=") and "data" not in word}
         row = experiments.row(runs, 32, source, epochs)
         expected = {experiments.trial(row, 2)}
         if source:

@@ -1,6 +1,7 @@
 """What stands in no path is held against what is there, and make removes nothing that is finished. No Caffe, no network."""
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -83,14 +84,14 @@ def test_prototxt_and_solvers_are_what_make_prototxt_writes(tmp_path, monkeypatc
 
 @MAKE
 @pytest.mark.parametrize("words, checks", [
-    (("LABELS=ferplus", "PER_CLASS=500"), "data_prep build ferplus .*--labels ferplus --per-class 500 --if-missing"),
-    (("PER_CLASS=0",), "data_prep build ferplus .*--per-class 0 --if-missing"),
+    (("LABELS=ferplus", "PER_CLASS=500"), "data_prep build ferplus .*--labels=ferplus --per-class=500 --if-missing"),
+    (("PER_CLASS=0",), "data_prep build ferplus .*--per-class=0 --if-missing"),
     (("SRC=cinic10", "WITH_VALID=1"), "data_prep build cinic10 .*--with-valid --if-missing"),
-    (("WORK=other", "NETGEN=--pretrain-batch 64"), "netgen --root other --pretrain-batch 64 --if-missing"),
+    (("WORK=other", "NETGEN=--pretrain-batch 64"), "netgen --root=other --pretrain-batch 64 --if-missing"),
 ])
 @pytest.mark.parametrize("target", ["finetune", "eval"])
 def test_options_are_looked_at_each_time(words, checks, target):
-    assert re.search(checks, " ".join(make("-n", target, *words).stdout.split()))
+    assert re.search(checks, " ".join(shlex.split(make("-n", target, *words).stdout)))
     assert "--if-missing" not in make("-n", target, *[w for w in words if w.startswith(("SRC", "WORK"))]).stdout
 
 
@@ -101,9 +102,21 @@ def test_options_are_looked_at_each_time(words, checks, target):
     (("WORK=",), "runs/resnet20_cifar10/"), (("WORK=a/b/",), "a/b/runs/resnet20_cifar10/"),
 ])
 def test_what_changes_a_result_is_in_the_folders_name(words, folder):
-    made = make("-n", "finetune", "SRC=cifar10", *words).stdout
-    assert "--weights %sfinal.caffemodel" % folder in made
+    made = " ".join(shlex.split(make("-n", "finetune", "SRC=cifar10", *words).stdout))
+    assert "--weights=%sfinal.caffemodel" % folder in made
     assert " /" not in made.replace(" /dev/null", "").replace(" >/dev/null", "").split("training.run")[1]
+
+
+@MAKE
+def test_runs_of_another_engine_are_said_each_time(tmp_path):
+    run = tmp_path / "resnet20_cifar10"
+    run.mkdir()
+    (run / "run.json").write_text('{\n "inputs": {\n  "engine": "torch",\n  "net": "x"\n }\n}\n')
+    for words, said in ((("PRECISION=bf16",), 1), ((), 0)):
+        made = make("held-engine", "SRC=cifar10", "ENGINE=torch", "RUNS=%s" % tmp_path, *words)
+        assert made.returncode == 0 and len(made.stderr.splitlines()) == said
+        assert not said or str(run) in made.stderr and "torch-bf16" in made.stderr and "RUNS=" in made.stderr
+    assert "run.json" in make("-n", "pretrain", "SRC=cifar10", "RUNS=%s" % tmp_path).stdout
 
 
 @MAKE
@@ -127,7 +140,7 @@ def test_what_others_export_is_not_taken():
 STANDS_IN = """#!/bin/sh
 # In place of python3: a training that has written its network and is then still busy.
 case "$*" in
-*training.run*) while [ "$1" != --out ]; do shift; done; mkdir -p "$2"; echo network > "$2/final.caffemodel"; echo up; sleep 20; exit 1;;
+*training.run*) while [ "${1#--out=}" = "$1" ]; do shift; done; out="${1#--out=}"; mkdir -p "$out"; echo network > "$out/final.caffemodel"; echo up; sleep 20; exit 1;;
 *data_prep*) mkdir -p %(work)s/data/cifar10; echo {} > %(work)s/data/cifar10/manifest.json;;
 esac
 """

@@ -88,3 +88,29 @@ def test_judging_finds_the_votes_and_the_duplicates():
     found = {name: n for name, n, _ in judging.strata(stored, np.ones(len(lines)), annotations)}
     assert found.pop("without duplicates") <= len(lines)
     assert sum(found.values()) == len(lines)  # each image's label has a number of the ten votes
+
+
+def test_a_result_of_the_same_contents_is_left_as_it_is(tmp_path, monkeypatch, capsys):
+    """`touch solvers/...` makes make look at a finished network, and then at its result, anew: nothing is tested twice."""
+    from evaluation import test
+
+    weights, deploy, made = tmp_path / "final.caffemodel", tmp_path / "deploy.prototxt", tmp_path / "metrics_valid.json"
+    weights.write_bytes(b"weights")
+    deploy.write_bytes(b"net")
+    (tmp_path / "scores_valid.npz").write_bytes(b"")
+    arguments = str(deploy), str(weights), FERPLUS, "valid"
+    made.write_text(json.dumps({"made_from": {"inputs": test.inputs(*arguments, "caffe", True)}}))
+    words = ["test", "--deploy", arguments[0], "--weights", arguments[1], "--data", FERPLUS, "--split", "valid", "--if-changed"]
+    os.utime(str(made), (1, 1))
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as end:
+        test.main()
+    assert not end.value.code and made.stat().st_mtime > 1 and "nothing" in capsys.readouterr().err
+    monkeypatch.setattr(test, "run", lambda *_: pytest.skip("tested"))
+    for change in (lambda: weights.write_bytes(b"others"), lambda: weights.write_bytes(b"weights") and deploy.write_bytes(b"another net"),
+                   lambda: deploy.write_bytes(b"net") and (tmp_path / "scores_valid.npz").unlink()):
+        change()
+        with pytest.raises(pytest.skip.Exception, match="tested"):
+            test.main()
+    assert test.inputs(arguments[0], arguments[1], str(tmp_path), "valid", "caffe", True) is None
+    assert test.inputs(*arguments[:3], "test", "caffe", True) != test.inputs(*arguments, "caffe", True)

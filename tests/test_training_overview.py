@@ -1,6 +1,7 @@
 """The overview of Table II, curves, the benchmark's arithmetic and make's rows: no Caffe needed."""
 import json
 import os
+import shlex
 import shutil
 import subprocess
 
@@ -91,7 +92,7 @@ def test_rows_of_make_are_those_of_the_paper():
     def metrics(*variables):
         words = subprocess.run(("make", "-n", "experiment", "RUN=", "W=none/") + variables, cwd=data.ROOT, universal_newlines=True,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-        return [word for line in words.splitlines() if line.startswith("make") for word in line.split() if word.endswith("metrics_test.json")]
+        return [word for line in words.splitlines() if line.startswith("make") for word in shlex.split(line) if word.endswith("metrics_test.json")]
 
     expected = ["none/runs/resnet%d_ferplus_from_%s/trial%d/metrics_test.json" % (r.depth, r.source or "none", t)
                 for r in facts.TABLE2 for t in facts.TRIALS]

@@ -38,7 +38,7 @@ def read(path, about, dataset, quality=0):
     files, labels_key = FILES[dataset]
     parts = dict(files)
     seen = set()
-    for entry in archives.entries(path):
+    for entry in archives.entries(path, about["passed over"]):
         name = posixpath.basename(entry.name)
         if name in (meta, meta_text):
             about["class_names"] = _class_names(archives.read(entry, LARGEST_META), name == meta_text, meta_key, entry.where)

@@ -12,11 +12,11 @@ def read(path, about, with_valid=False):
     """Yield Batches of CINIC-10's images. `with_valid`: the validation part trains too; else it is left out."""
     about["class_names"] = list(CLASSES)
     parts = {"train": "train", "test": "test", "valid": "train" if with_valid else None}
-    yield from grouped(_files(path, parts), AT_ONCE, images.decode_all)
+    yield from grouped(_files(path, parts, about["passed over"]), AT_ONCE, images.decode_all)
 
 
-def _files(path, parts):
-    for entry in archives.inner_entries(path):
+def _files(path, parts, passed):
+    for entry in archives.inner_entries(path, passed):
         words = entry.name.split("/")
         if not entry.name.endswith(".png") or len(words) < 3 or words[-3] not in PARTS:
             continue

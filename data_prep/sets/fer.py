@@ -46,11 +46,11 @@ def read(source, votes_paths, names_path, workers):
     return Voted(parts, names, np.stack(faces), np.concatenate(votes))
 
 
-def parse(text, where):
-    """Rows of pixels as uint8 N x 2304. `text`: a list of bytes, each 2304 numbers from 0 to 255 with spaces between."""
-    for i, row in enumerate(text):
+def parse(text, where, lines=None):
+    """Rows of pixels as uint8 N x 2304. `text`: a list of bytes, each 2304 numbers from 0 to 255 with spaces between; `lines`: their numbers."""
+    for line, row in zip(lines or range(1, len(text) + 1), text):
         if row.count(b" ") != PIXELS - 1:
-            raise errors.Fail("%s: row %d of these has not %d pixels" % (where, i + 1, PIXELS))
+            raise errors.Fail("%s, line %d: not %d pixels, but %d: get the file again" % (where, line, PIXELS, row.count(b" ") + bool(row)))
     digits = np.frombuffer(b" " + b" ".join(text) + b" ", np.uint8)
     ends = np.flatnonzero(digits == SPACE)
     digits = digits - np.uint8(ord("0"))  # what is no digit becomes more than 9
@@ -72,7 +72,9 @@ def _from_csv(source, names_path, workers):
     row = 0
     for usages, faces in _csv_blocks(source, workers):
         for usage, face in zip(usages, faces):
-            if row >= len(named) or labels.USAGES.get(usage) != named[row][0]:
+            if row >= len(named):
+                raise errors.Fail("%s goes on after the %d rows that %s has: something was glued to its end; get it again" % (source, row, names_path))
+            if labels.USAGES.get(usage) != named[row][0]:
                 raise errors.Fail("row %d of %s is not of the Usage that row %d of %s has: not the same set"
                                   % (row + 1, source, row + 1, names_path))
             part, name = named[row]
@@ -111,10 +113,10 @@ def _text_blocks(entry):
         if len(rest) > LONGEST_LINE:
             raise errors.Fail("%s, line %d: too long for a row of %d pixels" % (entry.where, line + len(lines), PIXELS))
         if lines:
-            yield lines, columns, "%s, from line %d on" % (entry.where, line)
+            yield lines, columns, entry.where, line
         line += len(lines)
     if rest.strip():
-        yield [rest], columns, "%s, line %d" % (entry.where, line)
+        yield [rest], columns, entry.where, line
 
 
 def _columns(header, where):
@@ -125,14 +127,15 @@ def _columns(header, where):
     return titles.index("pixels"), titles.index("Usage")
 
 
-def _parse_block(lines, columns, where):
-    """(usages, faces, bytes of text) of some lines of the CSV."""
-    rows = [line.split(b",") for line in lines if line.strip()]
-    for i, row in enumerate(rows):
+def _parse_block(lines, columns, where, first):
+    """(usages, faces, bytes of text) of some lines of the CSV, `first` the number of the first."""
+    numbers = [number for number, line in enumerate(lines, first) if line.strip()]
+    rows = [lines[number - first].split(b",") for number in numbers]
+    for number, row in zip(numbers, rows):
         if len(row) != 3:
-            raise errors.Fail("%s: row %d of these has %d columns, not 3" % (where, i + 1, len(row)))
+            raise errors.Fail("%s, line %d: %d columns, not 3: get the file again" % (where, number, len(row)))
     pixels, usage = columns
-    faces = parse([row[pixels].strip(b' "\r') for row in rows], where) if rows else np.empty((0, PIXELS), np.uint8)
+    faces = parse([row[pixels].strip(b' "\r') for row in rows], where, numbers) if rows else np.empty((0, PIXELS), np.uint8)
     usages = [row[usage].strip(b' "\r').decode("latin-1") for row in rows]
     return usages, faces.reshape(-1, SIDE, SIDE), sum(map(len, lines))
 
@@ -164,4 +167,4 @@ def _read_pngs(folder, names):
 
 
 def _listing(folder):
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return sorted(name for name in os.listdir(folder) if not archives.is_passed_over(name)) if os.path.isdir(folder) else []

@@ -16,6 +16,7 @@ from data_prep.batch import Bundle
 from data_prep.sets import cifar
 
 BATCH = {"train": re.compile(r"train_data_batch_\d+(\.npz)?"), "test": re.compile(r"val_data(\.npz)?")}
+BATCHES = {"train": "train_data_batch_1 to _10 (the training part)", "test": "val_data (the validation part)"}
 LARGEST_LABELS = 1 << 26
 LONGEST_HEADER = 1 << 12
 AT_ONCE = 500
@@ -28,7 +29,7 @@ def read(paths, about, folder):
     """
     for part, path in paths.items():
         seen = set()
-        for entry in archives.entries(path):
+        for entry in archives.entries(path, about["passed over"]):
             name = posixpath.basename(entry.name)
             if not BATCH[part].fullmatch(name):
                 continue
@@ -48,7 +49,7 @@ def read(paths, about, folder):
                 number += len(rows)
                 yield Bundle(part, names, [label - 1 for label in labels], (cifar.to_images, rows))
         if not seen:
-            raise errors.Fail("%s has no batch called %s" % (path, BATCH[part].pattern.replace("\\", "")))
+            raise errors.Fail("%s has no %s: get that part of ImageNet32 too, and name the folder of both" % (path, BATCHES[part]))
 
 
 def _pickle(file, where):

@@ -18,7 +18,7 @@ def read(path, about):
     """Yield Batches of every image, all of part WHOLE. Identities in folders are numbered in the order of their names."""
     small = {}
     identities = set()
-    for entry in archives.inner_entries(path):
+    for entry in archives.inner_entries(path, about["passed over"]):
         name = posixpath.basename(entry.name)
         if name in ("train.idx", "property"):
             small[name] = archives.read(entry, LARGEST_TEXT)

@@ -1,6 +1,6 @@
 """Take the README's picture of the page, on its drawn faces, in headless Chromium. Run in the environment of `make test-web`.
 
-    .venv-deploy/bin/python -m deploy.web.screenshot --model models/resnet20_votes
+    python -m deploy.web.screenshot --model models/resnet20_votes
 """
 import argparse
 import os

@@ -51,10 +51,11 @@ def _colour(number, of):
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m evaluation.report.curves", description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", help="folders of runs; those that have no log yet are left out")
+    parser.add_argument("folders", nargs="*", metavar="run", help="folders of runs; those that have no log yet are left out")
+    parser.add_argument("--runs", default="runs", help="without any: all in this folder (default: %(default)s)")
     parser.add_argument("--out", help="a picture with all of them")
     args = parser.parse_args()
-    logs = runs.read_logs(args.runs)
+    logs = runs.read_logs(args.folders or runs.logged(args.runs))
     for run, rows in logs:
         draw([(run, rows)], os.path.join(run, "curves.png"))
     if args.out:

@@ -6,9 +6,6 @@ import contextlib
 from collections import namedtuple
 
 import matplotlib
-
-matplotlib.use("Agg")  # no display needed; before pyplot is imported anywhere
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -36,6 +33,7 @@ _theme = LIGHT
 def style(theme=LIGHT):
     """The fonts and colours of all figures, as a context: `with figures.style(): ...`."""
     global _theme
+    matplotlib.use("Agg")  # no display needed
     before, _theme = _theme, theme
     colours = {"text.color": theme.ink, "axes.labelcolor": theme.ink, "xtick.color": theme.ink, "ytick.color": theme.ink,
                "axes.edgecolor": theme.grey, "axes.facecolor": theme.paper, "figure.facecolor": theme.paper,

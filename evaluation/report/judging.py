@@ -6,7 +6,6 @@
 scikit-learn, statsmodels and scipy compute what they have.
 """
 import argparse
-import csv
 import functools
 import os
 from collections import namedtuple
@@ -140,18 +139,11 @@ def calibration(labels, probabilities, bins=ours.CALIBRATION_BINS):
 def annotations(data, split):
     """The Annotations of a part, from the files that data_prep wrote in the folder `data` (data/ferplus)."""
     votes = None
-    lines = _read_csv(os.path.join(data, split + ".csv"))
+    lines = built.table(data, split, optional=True)
     names = {line["name"] for line in lines} if lines else None
     if lines and all(expression in lines[0] for expression in facts.EXPRESSIONS):
         votes = {line["name"]: [int(line[expression]) for expression in facts.EXPRESSIONS] for line in lines}
     return Annotations(names, votes, built.duplicates(data, split))
-
-
-def _read_csv(path):
-    if not os.path.exists(path):
-        return None
-    with open(path, newline="", encoding="utf-8") as f:
-        return list(csv.DictReader(f))
 
 
 def report(result, judgement):

@@ -147,7 +147,7 @@ class Rules:
         lines = ["all: " + " ".join(goals), ".PRECIOUS: " + " ".join(self.rules)]
         for target, (needs, commands) in self.rules.items():
             lines.append("%s: %s" % (target, " ".join(needs)))
-            lines += ["\t@" + " ".join(map(shlex.quote, command)) for command in commands]
+            lines += ["\t@" + " ".join(map(shlex.quote, command)).replace("$", "$$") for command in commands]
         return "\n".join(lines) + "\n"
 
     def python(self, module, *words):

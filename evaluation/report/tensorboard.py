@@ -28,11 +28,11 @@ def write(rows, began, folder):
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m evaluation.report.tensorboard", description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", metavar="run", help="folders of runs; those that have no log yet are left out")
-    parser.add_argument("--runs", default="runs", help="a run is named by its path from here (default: %(default)s)")
+    parser.add_argument("folders", nargs="*", metavar="run", help="folders of runs; those that have no log yet are left out")
+    parser.add_argument("--runs", default="runs", help="a run is named by its path from here; without any: all in it (default: %(default)s)")
     parser.add_argument("--out", required=True, help="the folder to give to tensorboard --logdir")
     args = parser.parse_args()
-    logs = runs.read_logs(args.folders)
+    logs = runs.read_logs(args.folders or runs.logged(args.runs))
     for run, rows in logs:
         write(rows, runs.began(run), os.path.join(args.out, os.path.relpath(run, args.runs)))
     print("wrote the logs of %d runs: tensorboard --logdir %s" % (len(logs), args.out))
