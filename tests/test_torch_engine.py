@@ -15,8 +15,8 @@ import training_data
 from google.protobuf import text_format
 
 from common import errors
+from common.caffe import binary, text
 from common.caffe import messages as m
-from common.caffe import text
 from engines.torch import data, device, engine, norm
 from engines.torch import net as nets
 from engines.torch import solver as solvers
@@ -102,13 +102,13 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, monkeypatch):
         ours.restore("a.solverstate", 0)
 
 
-def reader(folder, phase, seed=1, batch=4, **transform):
+def reader(folder, phase, seed=1, batch=4, kind=data.Data, **transform):
     message = m.LayerParameter(name="data", type="Data", top=["data", "label"])
     message.data_param.source, message.data_param.batch_size = folder + "/train_lmdb", batch
     message.data_param.backend = m.DataParameter.LMDB
     for name, value in transform.items():
         setattr(message.transform_param, name, value)
-    return data.Data(message, phase, seed)
+    return kind(message, phase, seed)
 
 
 def test_data_comes_in_order_and_crops_are_random_in_train_only(tmp_path):
@@ -144,6 +144,23 @@ def test_data_continues_exactly_and_follows_the_seed(tmp_path):
     mirrored = reader(folder, m.TEST, mirror=True)
     flipped = [torch.equal(a, b.flip(2)) for _ in range(10) for a, b in zip(plain.next()["data"], mirrored.next()["data"])]
     assert 5 < sum(flipped) < 35
+
+
+@pytest.mark.parametrize("phase", (m.TRAIN, m.TEST), ids=("train", "test"))
+@pytest.mark.parametrize("transform", ({"crop_size": 32, "mirror": True}, {"crop_size": 20, "scale": 0.25}, {"mirror": True}))
+def test_images_on_the_device_give_the_same_batches(tmp_path, phase, transform):
+    folder = str(tmp_path)
+    _, _, mean = evaluation_data.write_part(folder, "train", 10)
+    uneven = mean + np.random.RandomState(5).rand(*mean.shape).astype(np.float32)
+    for number, each in enumerate((mean, uneven)):
+        name = "%s/mean%d.binaryproto" % (folder, number)
+        binary.write_mean(name, each)
+        streamed, resident = (reader(folder, phase, kind=kind, mean_file=name, **transform) for kind in (data.Data, data.Resident))
+        for start in (0, 7):
+            streamed.seek(start), resident.seek(start)
+            for _ in range(6):  # over the end of the ten images
+                for ours, theirs in zip(resident.next().values(), streamed.next().values()):
+                    assert ours.numpy().tobytes() == theirs.numpy().tobytes() and ours.stride() == theirs.stride()
 
 
 def test_weights_begin_as_caffes_fillers_say(tmp_path, monkeypatch):
