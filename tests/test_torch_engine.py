@@ -14,12 +14,14 @@ import evaluation_data
 import training_data
 from google.protobuf import text_format
 
-from common import errors
+from common import errors, runs
 from common.caffe import binary, text
 from common.caffe import messages as m
-from engines.torch import data, device, engine, norm
+from engines.torch import data, device, engine, norm, trials
 from engines.torch import net as nets
 from engines.torch import solver as solvers
+from training import loop, run, snapshots
+from training.order import reorder
 
 SHAPES = {"data": (2, 3, 8, 8), "label": (2,)}
 
@@ -251,3 +253,96 @@ def test_refusals_of_a_run_are_one_line(tmp_path, monkeypatch):
         process = train("--solver", solver, "--out", "out", *extra)
         wrong = [line for line in process.words.splitlines() if line.startswith("error: ")]
         assert process.returncode == 1 and len(wrong) == 1 and named in wrong[0] and "Traceback" not in process.words
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A function that trains in this process, in an empty folder; the exit status."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THREADS", "1")
+
+    def started(*arguments):
+        monkeypatch.setattr("sys.argv", ["training.run", "--engine", "torch", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run.main()
+        return ended.value.code
+
+    return started
+
+
+def written(**changes):
+    """A solver at a rate at which rounding does not grow, and the training part in the order of trial 2."""
+    solver = training_data.write_all(rate=0.002, **changes)
+    reorder("data/tiny/train_lmdb", 2)
+    return solver
+
+
+def rows(out):
+    """A log without its columns of time."""
+    with open(out + "/log.csv") as f:
+        return [[float(cell or "nan") for cell in line.split(",")[:6]] for line in f.read().splitlines()[1:]]
+
+
+def test_trials_side_by_side_are_what_each_is_alone(here):
+    """The same files in the same folders, and figures within 1e-4: convolutions in groups sum in another order."""
+    solver = written(max_iter=16)
+    assert here("--solver", solver, "--out", "both", "--trials", "1,2") == 0
+    for trial in ("1", "2"):
+        together, alone = "both/trial" + trial, "alone/trial" + trial
+        assert here("--solver", solver, "--out", alone, "--trial", trial) == 0
+        assert sorted(os.listdir(together)) == sorted(os.listdir(alone))
+        np.testing.assert_allclose(rows(together), rows(alone), rtol=1e-4)
+        ours, theirs = (binary.layers(binary.read(out + "/final.caffemodel", m.NetParameter)) for out in (together, alone))
+        for name in theirs:
+            for a, b in zip(ours[name], theirs[name]):
+                assert abs(a - b).max() <= 1e-4 * max(1, abs(b).max()), name
+        ours, theirs = (runs.read(out) for out in (together, alone))
+        assert ours["inputs"] == theirs["inputs"] and ours["state"] == "finished" and ours["iteration"] == 16
+    assert not np.array_equal(*(runs.read("both/trial" + t)["final_sha256"] for t in "12"))
+    before = os.stat("both/trial1/log.csv").st_mtime_ns
+    assert here("--solver", solver, "--out", "both", "--trials", "1-2") == 0 and os.stat("both/trial1/log.csv").st_mtime_ns == before
+
+
+def test_trials_side_by_side_go_on_to_the_same_bytes(here, monkeypatch):
+    """Killed after one of two has its snapshot, so that one is further than the other; stopped, so that both go on together."""
+    solver, write = written(), snapshots.write
+    assert here("--solver", solver, "--out", "whole", "--trials", "1,2") == 0
+
+    def killed(engine, out, *rest):
+        write(engine, out, *rest)
+        if out == "cut/trial1" and engine.iter == 16:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(snapshots, "write", killed)
+    with pytest.raises(RuntimeError):
+        here("--solver", solver, "--out", "cut", "--trials", "1,2")
+    monkeypatch.setattr(snapshots, "write", write)
+    assert [snapshots.iterations("cut/trial" + t)[0] for t in "12"] == [16, 8]
+    assert here("--solver", solver, "--out", "cut", "--trials", "1,2", "--stop-after", "0.001") == 75
+    assert here("--solver", solver, "--out", "cut", "--trials", "1,2") == 0
+    for trial in "12":
+        np.testing.assert_allclose(rows("cut/trial" + trial), rows("whole/trial" + trial), rtol=1e-4)
+    stopping = iter([None] * 5 + [loop.TIME_LIMIT] * 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Stop, "__call__", lambda self: next(stopping))
+        assert here("--solver", solver, "--out", "halted", "--trials", "1,2") == 75
+    assert len({snapshots.iterations("halted/trial" + t)[0] for t in "12"}) == 1
+    assert here("--solver", solver, "--out", "halted", "--trials", "1,2") == 0
+    for trial in "12":
+        assert contents("whole/trial%s/final.caffemodel" % trial) == contents("halted/trial%s/final.caffemodel" % trial)
+
+
+def test_a_trial_that_explodes_leaves_the_others_alone(here, monkeypatch):
+    solver, step = written(max_iter=8), trials.Trial.step
+    monkeypatch.setattr(trials.Trial, "step", lambda self, n: step(self, n) * (1 if self.at else float("nan")))
+    assert here("--solver", solver, "--out", "out", "--trials", "1,2") == 1
+    assert runs.read("out/trial1")["state"] == "failed" and "loss is nan" in runs.read("out/trial1")["problem"]
+    assert runs.read("out/trial2")["state"] == "finished" and not os.path.exists("out/trial1/final.caffemodel")
+
+
+@pytest.mark.parametrize("arguments, named", (
+    (["--engine", "caffe", "--trials", "1,2"], "ENGINE=torch"), (["--trials", "1,1"], "one twice"), (["--trials", "2-x"], "no number")))
+def test_trials_that_cannot_go_side_by_side(here, capfd, arguments, named):
+    assert here("--solver", "solver.prototxt", "--out", "out", *arguments) == 1
+    words = capfd.readouterr().err
+    assert words.count("\n") == 1 and named in words

@@ -102,6 +102,23 @@ class Data:
         return mean, bool((mean == mean[:, :1, :1]).all())
 
 
+class Batches:
+    """The batches of T trials, each of its own Data: data N x TC x H x W, TN labels, the trials' one behind the other."""
+
+    def __init__(self, feeds):
+        self.feeds, self.shapes, self.dtype = feeds, feeds[0].shapes, feeds[0].dtype
+
+    def next(self):
+        return self.make(self.draw())
+
+    def draw(self):
+        return [feed.draw() for feed in self.feeds]
+
+    def make(self, drawn):
+        first, *rest = (feed.make(each) for feed, each in zip(self.feeds, drawn))
+        return {top: torch.cat([tensor] + [tops[top] for tops in rest], min(1, tensor.dim() - 1)) for top, tensor in first.items()} if rest else first
+
+
 class Resident(Data):
     """The same with every image on the device, read once: `make` has no loop and asks the host nothing, as a CUDA graph wants it."""
 
