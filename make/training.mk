@@ -19,9 +19,12 @@ row_metrics = $(foreach row,$(TABLE2_ROWS),$(if $(filter $(1),$(firstword $(subs
 LOGGED = $(or $(patsubst %/log.csv,%,$(sort $(wildcard $(RUNS)/*/log.csv $(RUNS)/*/trial*/log.csv))),$(RUNS))
 
 .PHONY: row experiment status curves bench bench-training
+# (numbers of rows): the targets that train their TRIALS side by side.
+row_trials = $(foreach row,$(TABLE2_ROWS),$(if $(filter $(1),$(firstword $(subst :, ,$(row)))),trials-$(word 2,$(subst :, ,$(row)))-$(word 3,$(subst :, ,$(row)))))
 
 # Train and test what is missing of ROWS. A run that fails does not keep the others back: make again retries it.
 experiment: | env
+	$(if $(filter cuda,$(DEVICE)),@$(MAKE) --no-print-directory --keep-going $(call row_trials,$(call expand,$(or $(ROWS),1-12))))
 	@$(MAKE) --no-print-directory --keep-going $(or $(strip $(call row_metrics,$(call expand,$(or $(ROWS),1-12)))),no-such-row)
 
 # Table II is printed (report.mk) when it is complete; SHOW=1 prints what is there and trains nothing.

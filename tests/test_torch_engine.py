@@ -255,6 +255,24 @@ def test_refusals_of_a_run_are_one_line(tmp_path, monkeypatch):
         assert process.returncode == 1 and len(wrong) == 1 and named in wrong[0] and "Traceback" not in process.words
 
 
+def test_images_on_the_device_train_to_the_same_bytes(tmp_path, monkeypatch):
+    """What runs on a GPU, on CPU tensors: from the same random numbers, with a rate that is read from a tensor, and after a resume."""
+    monkeypatch.chdir(tmp_path)
+    streamed = made()
+    monkeypatch.setattr(engine.TorchEngine, "resident", True)
+    resident, cut, by_tensor = made(), made(), made()
+    assert isinstance(resident.data[m.TRAIN].feeds[0], data.Resident)
+    losses = [streamed.step(3) for _ in range(4)]
+    assert [resident.step(3) for _ in range(4)] == losses and resident.validate(lambda: False) == streamed.validate(lambda: False)
+    cut.step(6)
+    cut.snapshot("half")
+    again = made()
+    again.restore("half.solverstate", 0)
+    assert [again.step(3) for _ in range(2)] == losses[2:]
+    by_tensor.iterate = lambda rate, drawn: by_tensor._iterate(torch.tensor(rate), drawn)
+    np.testing.assert_allclose([by_tensor.step(3) for _ in range(4)], losses, rtol=1e-4)
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A function that trains in this process, in an empty folder; the exit status."""
