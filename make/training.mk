@@ -37,6 +37,17 @@ row: ## train and test all TRIALS of row ROW of Table II (with -jN side by side)
 no-such-row:
 	@echo 'error: ROWS=$(ROWS) ROW=$(ROW) names no row of Table II: 1 to 12, as in ROWS=1,2,7-8' >&2; exit 1
 
+# For a machine that has no data: make bundle here, make unbundle there; make results there, make unbundle FROM=row8.zip here.
+.PHONY: bundle results unbundle
+bundle: | env ## pack what ROWS need into a folder of files under 60 MB (OUT=bundle)
+	@$(PYTHON) -m training.bundle pack --rows $(call expand,$(or $(ROWS),1-12)) --work $(WORK) --out $(or $(OUT),bundle)
+
+results: | env ## pack what ROWS gave, an archive under 16 MB a row, into OUT
+	@$(PYTHON) -m training.bundle results --rows $(call expand,$(or $(ROWS),1-12)) --runs $(RUNS) --out $(or $(OUT),.)
+
+unbundle: | env ## unpack FROM=bundle into WORK, or FROM=row8.zip into RUNS
+	@$(PYTHON) -m training.bundle unpack --from $(or $(FROM),bundle) --work $(WORK) --runs $(RUNS)
+
 status: | env ## how Table II stands: done, running, stopped, failed, missing, time left
 	@$(PYTHON) -m evaluation.report.status --runs $(RUNS) --split $(SPLIT) $(PRETRAIN_EPOCHS:%=--pretrain-epochs %) $(FINETUNE_EPOCHS:%=--finetune-epochs %)
 

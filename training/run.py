@@ -29,7 +29,6 @@ from netgen import nets
 from paper import experiments, ours, recipe
 from training import inputs, job, loop, record, snapshots, transplant
 
-
 # A run that is to be trained: Job, description of what it is made from, state of the snapshot that it continues from ({}: anew).
 Begun = namedtuple("Begun", "work described state")
 
