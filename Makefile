@@ -100,7 +100,7 @@ make_venv = { mkdir -p $(call q,$(1)) && test -w $(call q,$(1)); } 2>/dev/null |
 include $(wildcard make/*.mk)
 
 MAKEFLAGS += --no-print-directory
-.PHONY: help env doctor prototxt describe data order pretrain transplant finetune eval demo check docker-check test clean
+.PHONY: help env doctor prototxt describe data order pretrain transplant finetune trials eval demo check docker-check test clean
 .SECONDARY:
 
 help: ## list the targets
@@ -211,6 +211,17 @@ $(call finetuned,$(1),$(2),$(3))/metrics_%.json: $(call finetuned,$(1),$(2),$(3)
 	--split $$* --engine $(ENGINE) $$(GPU:%=--gpu %) $(if $(AGAIN),,--if-changed) >/dev/null
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(foreach t,$(ALL_TRIALS),$(eval $(call finetuning_rule,$(d),$(s),$(t))))))
+
+# (depth, source): all TRIALS of a row side by side in one program, ENGINE=torch. On a GPU that is how rows are trained.
+define trials_rule
+.PHONY: trials-$(1)-$(2)
+trials-$(1)-$(2): $(W)solvers/resnet$(1)_ferplus_$(if $(filter none,$(2)),scratch,finetune).prototxt $(W)prototxt/resnet$(1)_ferplus_train.prototxt \
+		$(W)data/ferplus/manifest.json $(patsubst %,$(W)data/ferplus/train_lmdb_trial%/data.mdb,$(filter-out 1,$(call expand,$(TRIALS)))) \
+		$(if $(filter-out none,$(2)),$(call row_folder,$(1),$(2))/init.caffemodel) | env $(HELD)
+	$$(call train,$$<,$(call row_folder,$(1),$(2)),--trials $(TRIALS) $(if $(filter-out none,$(2)),--weights $(call row_folder,$(1),$(2))/init.caffemodel) $(FINETUNE_EPOCHS:%=--epochs %))
+endef
+$(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(eval $(call trials_rule,$(d),$(s)))))
+trials: trials-$(DEPTH)-$(SRC) ## fine-tune all TRIALS of it side by side in one program (ENGINE=torch)
 
 # These are written whole, by programs of ours, or not at all: make must not remove them when it is stopped.
 .PRECIOUS: $(W)data/%/manifest.json $(W)data/ferplus/train_lmdb_trial%/data.mdb $(W)solvers/%.prototxt $(W)prototxt/%.prototxt \

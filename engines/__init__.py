@@ -22,6 +22,13 @@ TORCH = {"torch": "fp32", "torch-tf32": "tf32", "torch-bf16": "bf16"}  # name ->
 NAMES = ("caffe",) + tuple(TORCH)
 
 
+def trainers(name, runs, folder, recipe=None):
+    """A trainer for each (SolverParameter, NetParameter) of `runs`: several go in step, side by side, which PyTorch alone does."""
+    if len(runs) > 1:
+        return importlib.import_module("engines.torch.trials").make(runs, TORCH[name])
+    return [trainer(name, *runs[0], folder, recipe)]
+
+
 def trainer(name, solver, net, folder, recipe=None):
     """The trainer called `name`. `recipe`: a paper.recipe.Recipe, which PyTorch alone trains. Fail on what it cannot run."""
     if name == "caffe":

@@ -26,7 +26,7 @@ $(TORCH_ENV)/.complete: env/torch.txt
 	@$(TORCH) -m pip install --quiet --disable-pip-version-check $(TORCH_PIP) -r env/torch.txt
 	@touch $(call q,$@)
 
-.PHONY: tensorboard test-torch bench bench-torch
+.PHONY: tensorboard test-torch test-gpu bench bench-torch gpu-check
 tensorboard: $(TORCH_ENV)/.complete ## write the logs of every run in RUNS for TensorBoard (with the packages of ENGINE=torch)
 	@$(TORCH) -m evaluation.report.tensorboard --runs=$(call q,$(RUNS)) --out=$(call q,$(W)results/tensorboard)
 
@@ -35,9 +35,16 @@ test: $(if $(TESTS),,test-torch)
 test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real Caffe
 	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_recipe.py tests/test_tensorboard.py tests/test_pipeline.py
 
+test-gpu: $(TORCH_ENV)/.complete ## test the PyTorch engine on an NVIDIA card, beside itself on the CPU (skipped where there is none)
+	@$(TORCH) -m pytest -q -m gpu tests/test_gpu.py
+
 bench: bench-torch
 bench-torch: $(TORCH_ENV)/.complete | env ## speed of the PyTorch engine beside Caffe, bare PyTorch, a usual script, the machine's limit
 	@$(TORCH) -m benchmarks.torch_engine
+
+# DEVICE=cpu tries the same on a tiny scale where there is no card.
+gpu-check: $(TORCH_ENV)/.complete ## is this GPU right, how fast is it, does a short row run: four minutes, one JSON (OUT=gpu.json)
+	@$(TORCH) -m benchmarks.gpu --device $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),cuda) --out=$(call q,$(or $(OUT),gpu.json))
 
 # Beyond the paper (paper/recipe.py): networks trained on FER+'s votes, for use. SEED: another run of the same recipe.
 SEED ?= 1

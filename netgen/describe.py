@@ -36,6 +36,11 @@ def trainable_parameters(net):
     return sum(cost.trainable for cost in costs(net))
 
 
+def activations(net):
+    """How many numbers the tops of a deploy net hold for one image; what a layer computes in place takes no memory of its own."""
+    return sum(math.prod(cost.shape) for cost in {top: cost for layer, cost in zip(net.layer, costs(net)) for top in layer.top}.values())
+
+
 def _input(layer, bottoms):
     return tuple(layer.input_param.shape[0].dim[1:]), 0, 0, 0
 
@@ -98,9 +103,7 @@ def report(net, paper_k=None, layers=False):
     trainable, fixed = sum(c.trainable for c in found), sum(c.fixed for c in found)
     weighted = [c for c in found if c.type in ("Convolution", "InnerProduct") and not c.name.endswith("_proj")]
     biggest = max(found, key=lambda c: math.prod(c.shape))
-    # Tops that a layer computes in place take no memory of their own.
-    own = {top: c for layer, c in zip(net.layer, found) for top in layer.top}
-    total = sum(math.prod(c.shape) for c in own.values())
+    total = activations(net)
     beside = "   (the paper: %dK)" % paper_k if paper_k else ""
     lines += [
         "  layers                 %d with weights and %d projections, %d in all of Caffe's"

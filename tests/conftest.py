@@ -43,11 +43,19 @@ def work(tmp_path_factory):
     return drawn_work.make(str(tmp_path_factory.mktemp("drawn") / "work"))
 
 
+def _has_gpu():
+    import torch  # its tests were collected, so it is there
+
+    return torch.cuda.is_available() or "GPU_TESTS_ON" in os.environ
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config, items):
     absent = {marker: lacking(module) for marker, module in MARKERS.items() if importlib.util.find_spec(module) is None}
     if "network" not in config.getoption("-m"):
         absent["network"] = "asks the network: pytest -m network"
+    if any(item.get_closest_marker("gpu") for item in items) and not _has_gpu():
+        absent["gpu"] = "needs an NVIDIA card: make test-gpu where there is one"
     for item in items:
         if "caffe" in item.fixturenames:
             item.add_marker("caffe")

@@ -14,12 +14,14 @@ import evaluation_data
 import training_data
 from google.protobuf import text_format
 
-from common import errors
+from common import errors, runs
+from common.caffe import binary, text
 from common.caffe import messages as m
-from common.caffe import text
-from engines.torch import data, device, engine, norm
+from engines.torch import data, device, engine, norm, trials
 from engines.torch import net as nets
 from engines.torch import solver as solvers
+from training import loop, run, snapshots
+from training.order import reorder
 
 SHAPES = {"data": (2, 3, 8, 8), "label": (2,)}
 
@@ -102,13 +104,13 @@ def test_damaged_and_foreign_files_are_refused(tmp_path, monkeypatch):
         ours.restore("a.solverstate", 0)
 
 
-def reader(folder, phase, seed=1, batch=4, **transform):
+def reader(folder, phase, seed=1, batch=4, kind=data.Data, **transform):
     message = m.LayerParameter(name="data", type="Data", top=["data", "label"])
     message.data_param.source, message.data_param.batch_size = folder + "/train_lmdb", batch
     message.data_param.backend = m.DataParameter.LMDB
     for name, value in transform.items():
         setattr(message.transform_param, name, value)
-    return data.Data(message, phase, seed)
+    return kind(message, phase, seed)
 
 
 def test_data_comes_in_order_and_crops_are_random_in_train_only(tmp_path):
@@ -144,6 +146,23 @@ def test_data_continues_exactly_and_follows_the_seed(tmp_path):
     mirrored = reader(folder, m.TEST, mirror=True)
     flipped = [torch.equal(a, b.flip(2)) for _ in range(10) for a, b in zip(plain.next()["data"], mirrored.next()["data"])]
     assert 5 < sum(flipped) < 35
+
+
+@pytest.mark.parametrize("phase", (m.TRAIN, m.TEST), ids=("train", "test"))
+@pytest.mark.parametrize("transform", ({"crop_size": 32, "mirror": True}, {"crop_size": 20, "scale": 0.25}, {"mirror": True}))
+def test_images_on_the_device_give_the_same_batches(tmp_path, phase, transform):
+    folder = str(tmp_path)
+    _, _, mean = evaluation_data.write_part(folder, "train", 10)
+    uneven = mean + np.random.RandomState(5).rand(*mean.shape).astype(np.float32)
+    for number, each in enumerate((mean, uneven)):
+        name = "%s/mean%d.binaryproto" % (folder, number)
+        binary.write_mean(name, each)
+        streamed, resident = (reader(folder, phase, kind=kind, mean_file=name, **transform) for kind in (data.Data, data.Resident))
+        for start in (0, 7):
+            streamed.seek(start), resident.seek(start)
+            for _ in range(6):  # over the end of the ten images
+                for ours, theirs in zip(resident.next().values(), streamed.next().values()):
+                    assert ours.numpy().tobytes() == theirs.numpy().tobytes() and ours.stride() == theirs.stride()
 
 
 def test_weights_begin_as_caffes_fillers_say(tmp_path, monkeypatch):
@@ -234,3 +253,114 @@ def test_refusals_of_a_run_are_one_line(tmp_path, monkeypatch):
         process = train("--solver", solver, "--out", "out", *extra)
         wrong = [line for line in process.words.splitlines() if line.startswith("error: ")]
         assert process.returncode == 1 and len(wrong) == 1 and named in wrong[0] and "Traceback" not in process.words
+
+
+def test_images_on_the_device_train_to_the_same_bytes(tmp_path, monkeypatch):
+    """What runs on a GPU, on CPU tensors: from the same random numbers, with a rate that is read from a tensor, and after a resume."""
+    monkeypatch.chdir(tmp_path)
+    streamed = made()
+    monkeypatch.setattr(engine.TorchEngine, "resident", True)
+    resident, cut, by_tensor = made(), made(), made()
+    assert isinstance(resident.data[m.TRAIN].feeds[0], data.Resident)
+    losses = [streamed.step(3) for _ in range(4)]
+    assert [resident.step(3) for _ in range(4)] == losses and resident.validate(lambda: False) == streamed.validate(lambda: False)
+    cut.step(6)
+    cut.snapshot("half")
+    again = made()
+    again.restore("half.solverstate", 0)
+    assert [again.step(3) for _ in range(2)] == losses[2:]
+    by_tensor.iterate = lambda rate, drawn: by_tensor._iterate(torch.tensor(rate), drawn)
+    np.testing.assert_allclose([by_tensor.step(3) for _ in range(4)], losses, rtol=1e-4)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A function that trains in this process, in an empty folder; the exit status."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THREADS", "1")
+
+    def started(*arguments):
+        monkeypatch.setattr("sys.argv", ["training.run", "--engine", "torch", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run.main()
+        return ended.value.code
+
+    return started
+
+
+def written(**changes):
+    """A solver at a rate at which rounding does not grow, and the training part in the order of trial 2."""
+    solver = training_data.write_all(rate=0.002, **changes)
+    reorder("data/tiny/train_lmdb", 2)
+    return solver
+
+
+def rows(out):
+    """A log without its columns of time."""
+    with open(out + "/log.csv") as f:
+        return [[float(cell or "nan") for cell in line.split(",")[:6]] for line in f.read().splitlines()[1:]]
+
+
+def test_trials_side_by_side_are_what_each_is_alone(here):
+    """The same files in the same folders, and figures within 1e-4: convolutions in groups sum in another order."""
+    solver = written(max_iter=16)
+    assert here("--solver", solver, "--out", "both", "--trials", "1,2") == 0
+    for trial in ("1", "2"):
+        together, alone = "both/trial" + trial, "alone/trial" + trial
+        assert here("--solver", solver, "--out", alone, "--trial", trial) == 0
+        assert sorted(os.listdir(together)) == sorted(os.listdir(alone))
+        np.testing.assert_allclose(rows(together), rows(alone), rtol=1e-4)
+        ours, theirs = (binary.layers(binary.read(out + "/final.caffemodel", m.NetParameter)) for out in (together, alone))
+        for name in theirs:
+            for a, b in zip(ours[name], theirs[name]):
+                assert abs(a - b).max() <= 1e-4 * max(1, abs(b).max()), name
+        ours, theirs = (runs.read(out) for out in (together, alone))
+        assert ours["inputs"] == theirs["inputs"] and ours["state"] == "finished" and ours["iteration"] == 16
+    assert not np.array_equal(*(runs.read("both/trial" + t)["final_sha256"] for t in "12"))
+    before = os.stat("both/trial1/log.csv").st_mtime_ns
+    assert here("--solver", solver, "--out", "both", "--trials", "1-2") == 0 and os.stat("both/trial1/log.csv").st_mtime_ns == before
+
+
+def test_trials_side_by_side_go_on_to_the_same_bytes(here, monkeypatch):
+    """Killed after one of two has its snapshot, so that one is further than the other; stopped, so that both go on together."""
+    solver, write = written(), snapshots.write
+    assert here("--solver", solver, "--out", "whole", "--trials", "1,2") == 0
+
+    def killed(engine, out, *rest):
+        write(engine, out, *rest)
+        if out == "cut/trial1" and engine.iter == 16:
+            raise RuntimeError("killed")
+
+    monkeypatch.setattr(snapshots, "write", killed)
+    with pytest.raises(RuntimeError):
+        here("--solver", solver, "--out", "cut", "--trials", "1,2")
+    monkeypatch.setattr(snapshots, "write", write)
+    assert [snapshots.iterations("cut/trial" + t)[0] for t in "12"] == [16, 8]
+    assert here("--solver", solver, "--out", "cut", "--trials", "1,2", "--stop-after", "0.001") == 75
+    assert here("--solver", solver, "--out", "cut", "--trials", "1,2") == 0
+    for trial in "12":
+        np.testing.assert_allclose(rows("cut/trial" + trial), rows("whole/trial" + trial), rtol=1e-4)
+    stopping = iter([None] * 5 + [loop.TIME_LIMIT] * 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Stop, "__call__", lambda self: next(stopping))
+        assert here("--solver", solver, "--out", "halted", "--trials", "1,2") == 75
+    assert len({snapshots.iterations("halted/trial" + t)[0] for t in "12"}) == 1
+    assert here("--solver", solver, "--out", "halted", "--trials", "1,2") == 0
+    for trial in "12":
+        assert contents("whole/trial%s/final.caffemodel" % trial) == contents("halted/trial%s/final.caffemodel" % trial)
+
+
+def test_a_trial_that_explodes_leaves_the_others_alone(here, monkeypatch):
+    solver, step = written(max_iter=8), trials.Trial.step
+    monkeypatch.setattr(trials.Trial, "step", lambda self, n: step(self, n) * (1 if self.at else float("nan")))
+    assert here("--solver", solver, "--out", "out", "--trials", "1,2") == 1
+    assert runs.read("out/trial1")["state"] == "failed" and "loss is nan" in runs.read("out/trial1")["problem"]
+    assert runs.read("out/trial2")["state"] == "finished" and not os.path.exists("out/trial1/final.caffemodel")
+
+
+@pytest.mark.parametrize("arguments, named", (
+    (["--engine", "caffe", "--trials", "1,2"], "ENGINE=torch"), (["--trials", "1,1"], "one twice"), (["--trials", "2-x"], "no number")))
+def test_trials_that_cannot_go_side_by_side(here, capfd, arguments, named):
+    assert here("--solver", "solver.prototxt", "--out", "out", *arguments) == 1
+    words = capfd.readouterr().err
+    assert words.count("\n") == 1 and named in words

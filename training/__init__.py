@@ -4,6 +4,7 @@
     job          the solver and net of one run: seed, length, order of the data, paths
     inputs       what a run is made from, checked before Caffe reads it, and hashed
     transplant   weights of another network, all but the final layer
+    bundle       what runs need, for a machine without data, and what they gave, back from it
     loop         iterations, log, validation, snapshots, signals: the same for every engine
 
 What computes is an engine (engines/__init__.py).

@@ -117,21 +117,7 @@ class Training:
         self.images, self.busy = 0, 0.0  # since the last row: images trained, seconds in the engine
         self.good = state.get("iteration")  # the last snapshot that is whole
         self.minutes, self.next_snapshot = minutes, self.began + 60 * minutes
-        self.exploding, self.warned = 0, False
-
-    def train(self):
-        """Train until the end or `stop()`; the reason for stopping, None at the end."""
-        with Progress(self.work.out, self.end) as self.bar:
-            self.bar.update(self.engine.iter)
-            while True:
-                self._log()
-                reason = self.stop()
-                self._snapshot_if_due(reason)
-                if self.log.last == self.end:
-                    return None
-                if reason:
-                    return reason
-                self._step()
+        self.exploding, self.warned, self.problem = 0, False, None
 
     def _step(self):
         n = self.engine.iter
@@ -143,7 +129,11 @@ class Training:
         self.images += steps * self.batch
         self.loss_sum, self.loss_count = self.loss_sum + loss * steps, self.loss_count + steps
         self._watch(loss, steps)
-        self.bar.update(self.engine.iter, self._note())
+        self._show()
+
+    def _show(self):
+        if self.bar.label == self.work.out:  # of several side by side the first speaks for all
+            self.bar.update(self.engine.iter, self._note())
 
     def _note(self):
         text = "epoch %.2f  rate %.3g  loss %.4f" % (
@@ -167,7 +157,7 @@ class Training:
             self.validations, self.accuracy = self.validations + 1, accuracy
             self._warn_at_chance(accuracy)
             if self.loss_count:
-                self.bar.update(n, self._note())
+                self._show()
         self.log.write(dict(
             iteration=n, epoch=n / self.epoch, rate=schedule.rate(self.solver, max(0, n - 1)),
             loss=self.loss_sum / self.loss_count if self.loss_count else None,
@@ -178,10 +168,14 @@ class Training:
     def seconds(self):
         return self.spent + time.monotonic() - self.began
 
-    def _snapshot_if_due(self, reason):
+    def overdue(self):
+        """Whether the last snapshot is so many minutes old."""
+        return time.monotonic() >= self.next_snapshot
+
+    def _snapshot_if_due(self, asked, wanted):
+        """A snapshot where the solver has one, where SIGHUP `asked` for one, or where it is `wanted` for another reason."""
         n, now = self.engine.iter, time.monotonic()
-        asked = self.stop.asked()
-        if n == (self.good or 0) or not (self._regular(n) or reason or asked or now >= self.next_snapshot):
+        if n == (self.good or 0) or not (self._regular(n) or asked or wanted):
             return
         self._check_weights()
         self.log.sync()
@@ -278,3 +272,36 @@ class Training:
                 if self.stop():
                     return self.stop()
                 time.sleep(0.1)
+
+
+def train(trainings, stop):
+    """Train them in step until the end or `stop()`; the reason for stopping, None at the end.
+
+    One that fails keeps its `problem` and the others go on. Signals and the clock are asked once for all, so that all stop, and
+    have their snapshots, at the same iteration.
+    """
+    going = list(trainings)
+
+    def each(act, *arguments):
+        for one in list(going):
+            try:
+                act(one, *arguments)
+            except errors.Fail as problem:
+                one.problem = problem
+                going.remove(one)
+
+    first = trainings[0]
+    with Progress(first.work.out, first.end) as bar:
+        for one in trainings:
+            one.bar = bar
+        bar.update(first.engine.iter)
+        while going:
+            each(Training._log)
+            reason, asked = stop(), stop.asked()
+            each(Training._snapshot_if_due, asked, reason or any(one.overdue() for one in going))
+            if all(one.log.last == one.end for one in going):
+                return None
+            if reason:
+                return reason
+            each(Training._step)
+    return None

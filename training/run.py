@@ -4,6 +4,9 @@
     python3 -m training.run --solver solvers/resnet20_ferplus_finetune.prototxt --trial 1 \\
         --weights runs/resnet20_ferplus_from_cifar10/init.caffemodel --out runs/resnet20_ferplus_from_cifar10/trial1
 
+With `--trials 1-5 --out ROW` the runs ROW/trial1 to ROW/trial5 are trained side by side, by PyTorch: each with its own seed, order, log,
+snapshots and record, as if it ran alone.
+
 Writes solver.prototxt (the stock `caffe train --solver` runs it), log.csv, run.json, snapshots and, last,
 final.caffemodel. Pretraining, fine-tuning and training from scratch differ by the solver and --weights only (III-B).
 """
@@ -15,6 +18,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections import defaultdict, namedtuple
 
 import engines
 from common import errors, parallel, streams
@@ -22,75 +26,122 @@ from common import runs as kept_runs
 from common.caffe import messages as m
 from common.caffe import text
 from netgen import nets
-from paper import ours, recipe
+from paper import experiments, ours, recipe
 from training import inputs, job, loop, record, snapshots, transplant
+
+# A run that is to be trained: Job, description of what it is made from, state of the snapshot that it continues from ({}: anew).
+Begun = namedtuple("Begun", "work described state")
 
 
 @errors.main
 @streams.unfailing()
 def main():
     args = _arguments()
-    out = args.out.rstrip("/")
+    out, stop = args.out.rstrip("/"), loop.Stop(args.stop_after)
+    with contextlib.ExitStack() as held, tempfile.TemporaryDirectory(prefix="fer-lite-", dir=_memory()) as scratch:
+        if args.trials:
+            begun = [_begun(experiments.trial(out, trial), trial, args, held) for trial in args.trials]
+        else:
+            begun = [_begun(out, args.trial, args, held)]
+        groups = defaultdict(list)  # who goes on from the same iteration goes side by side
+        for each in filter(None, begun):
+            groups[each.state.get("iteration", 0)].append(each)
+        statuses = [stop.status() if stop() else _train(group, args, scratch, stop) for _, group in sorted(groups.items(), reverse=True)]
+    return max(statuses, default=0)
+
+
+def _begun(out, trial, args, held):
+    """The Begun of the run in folder `out`, which `held` (an ExitStack) claims; None where it is finished."""
     # A recipe shuffles by its seed; the paper's trials read an LMDB in an order of their own.
-    solver, net = job.resolve(args.solver, out, args.trial, args.weights, args.gpu, ordered=not args.recipe)
+    solver, net = job.resolve(args.solver, out, trial, args.weights, args.gpu, ordered=not args.recipe)
     if args.weights:
         transplant.read(args.weights)
     parts = inputs.check_data(net)
     if args.epochs:
         job.stretch(solver, net, parts["train"].images, args.epochs)
     made_from = solver, net, parts, args.weights, args.engine, recipe.described(recipe.RECIPES[args.recipe]) if args.recipe else None
-    with record.claimed(out), tempfile.TemporaryDirectory(prefix="fer-lite-", dir=_memory()) as scratch:
-        # A run that was begun under an earlier description keeps it to its end: its snapshots are known by it.
-        described = inputs.describe_as(kept_runs.read(out).get("inputs"), *made_from)
-        standing, state = record.standing(out, described, say)
-        if standing == "new":
-            described = inputs.describe(*made_from)
-        if standing == "finished":
-            os.utime(os.path.join(out, kept_runs.FINAL))  # make goes by times, and found something newer
-            say("%s is finished, and nothing that it was made from has changed" % out)
-            return 0
-        work = job.Job(out, solver, net, parts, inputs.identity(described))
-        return _train(work, described, args, scratch, state or {})
+    held.enter_context(record.claimed(out))
+    # A run that was begun under an earlier description keeps it to its end: its snapshots are known by it.
+    described = inputs.describe_as(kept_runs.read(out).get("inputs"), *made_from)
+    standing, state = record.standing(out, described, say)
+    if standing == "new":
+        described = inputs.describe(*made_from)
+    if standing == "finished":
+        os.utime(os.path.join(out, kept_runs.FINAL))  # make goes by times, and found something newer
+        say("%s is finished, and nothing that it was made from has changed" % out)
+        return None
+    return Begun(job.Job(out, solver, net, parts, inputs.identity(described)), described, state or {})
 
 
-def _train(work, described, args, scratch, state):
-    out, stop = work.out, loop.Stop(args.stop_after)
-    with _nothing_left_of_a_refused(work):
-        engine = _engine(work, args, scratch, state)
-    _say_what_is_validated(work)
-    kept = record.begin(out, described, _sources(work, args), work.parts, engine.versions(), engine.iter, say)
-    run = loop.Training(engine, work, scratch, state, args.snapshot_minutes, stop)
-    outcome = "failed"
+def _train(begun, args, scratch, stop):
+    """Train runs that begin at one iteration, side by side where there are several; the exit status."""
+    works = [each.work for each in begun]
+    with contextlib.ExitStack() as refused:
+        for work in works:
+            refused.enter_context(_nothing_left_of_a_refused(work))
+        trainers = _trainers(begun, args, scratch)
+    _say_what_is_validated(works[0])
+    kept = [record.begin(work.out, described, _sources(work, args), work.parts, engine.versions(), engine.iter, say)
+            for (work, described, _), engine in zip(begun, trainers)]
+    runs = [loop.Training(engine, work, scratch, state, args.snapshot_minutes, stop)
+            for (work, _, state), engine in zip(begun, trainers)]
+    outcomes = ["failed"] * len(runs)
     try:
-        reason = run.train() or run.save(
-            os.path.join(out, kept_runs.FINAL), lambda made: record.finish(out, kept, made, engine.iter, run.seconds()))
-        outcome = "stopped" if reason else "finished"
-    except errors.Fail as problem:
-        kept["problem"] = str(problem)
-        raise
+        reason = loop.train(runs, stop)
+        for i, run in enumerate(runs):
+            if run.problem:
+                kept[i]["problem"] = str(run.problem)
+            else:
+                outcomes[i] = "stopped" if reason or _save(run, kept[i]) else "finished"
     finally:
-        if outcome != "finished":
-            record.end(out, kept, outcome, engine.iter, run.seconds())
-    if reason is None:
-        say("%s is finished: validation %.2f%% (%s), %s" % (
-            out, 100 * run.accuracy, inputs.validated_on(work.solver, work.net, work.parts["valid"]), os.path.join(out, kept_runs.FINAL)))
-        return 0
-    say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
-        out, reason, engine.iter, work.solver.max_iter, run.last_good()))
-    return stop.status()
+        for run, record_, outcome in zip(runs, kept, outcomes):
+            if outcome != "finished":
+                record.end(run.work.out, record_, outcome, run.engine.iter, run.seconds())
+    return _told(runs, outcomes, stop)
 
 
-def _engine(work, args, scratch, state):
-    """The engine where the run begins or continues: with its snapshot, the transplanted weights, or initialised."""
-    _write_inputs(work)
-    engine = engines.trainer(args.engine, work.solver, work.net, scratch, args.recipe and recipe.RECIPES[args.recipe])
-    _require_space(work, engine, state)
-    if state:
-        say("%s continues from iteration %d of %d" % (work.out, state["iteration"], work.solver.max_iter))
-        snapshots.restore(engine, work.out, scratch, state)
-    elif args.weights:
-        print(transplant.transplant(args.weights, engine, nets.final_layer(work.net).name), flush=True)
-    return engine
+def _save(run, record_):
+    """Write the final weights; the reason for stopping where that came first."""
+    try:
+        return run.save(os.path.join(run.work.out, kept_runs.FINAL),
+                        lambda made: record.finish(run.work.out, record_, made, run.engine.iter, run.seconds()))
+    except errors.Fail as problem:
+        record_["problem"] = str(problem)
+        raise
+
+
+def _told(runs, outcomes, stop):
+    """Say how each run ended; the exit status."""
+    for run, outcome in zip(runs, outcomes):
+        work, out = run.work, run.work.out
+        if outcome == "finished":
+            say("%s is finished: validation %.2f%% (%s), %s" % (
+                out, 100 * run.accuracy, inputs.validated_on(work.solver, work.net, work.parts["valid"]), os.path.join(out, kept_runs.FINAL)))
+        elif outcome == "stopped":
+            say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
+                out, stop(), run.engine.iter, work.solver.max_iter, run.last_good()))
+    problems = [run.problem for run in runs if run.problem]
+    for problem in problems[1:]:
+        say("error: %s" % problem)
+    if problems:
+        raise problems[0]
+    return stop.status() if "stopped" in outcomes else 0
+
+
+def _trainers(begun, args, scratch):
+    """The engines where the runs begin or continue: with their snapshots, the transplanted weights, or initialised."""
+    for work, _, _ in begun:
+        _write_inputs(work)
+    trainers = engines.trainers(args.engine, [(work.solver, work.net) for work, _, _ in begun], scratch,
+                                args.recipe and recipe.RECIPES[args.recipe])
+    for (work, _, state), engine in zip(begun, trainers):
+        _require_space(work, engine, state)
+        if state:
+            say("%s continues from iteration %d of %d" % (work.out, state["iteration"], work.solver.max_iter))
+            snapshots.restore(engine, work.out, scratch, state)
+        elif args.weights:
+            print(transplant.transplant(args.weights, engine, nets.final_layer(work.net).name), flush=True)
+    return trainers
 
 
 def _say_what_is_validated(work):
@@ -179,12 +230,24 @@ def trial(text_):
     return int(text_)
 
 
+def trials(text_):
+    """The numbers of trials: "1,2,4-5"."""
+    found = []
+    for part in text_.split(","):
+        first, dash, last = part.partition("-")
+        found += range(trial(first), trial(last if dash else first) + 1)
+    if not found or len(set(found)) < len(found):
+        raise errors.Fail("TRIALS=%s names none, or one twice: write 1-5 or 1,3" % text_)
+    return found
+
+
 def _arguments():
     parser = argparse.ArgumentParser(prog="python3 -m training.run", description=__doc__.splitlines()[0])
     parser.add_argument("--solver", required=True, help="a solver of solvers/")
     parser.add_argument("--out", required=True, help="the run's folder")
     parser.add_argument("--weights", help="init.caffemodel of training.transplant, or a pretrained network: all but its final layer is copied")
     parser.add_argument("--trial", type=trial, default=ours.PRETRAIN_TRIAL, help="seed of initialisation, crops and order")
+    parser.add_argument("--trials", type=trials, help="these trials side by side (1-5), each in its folder OUT/trialN")
     parser.add_argument("--epochs", type=positive, help="another length; rate steps keep their share of the run")
     parser.add_argument("--gpu", type=gpu, help="GPU number, with a Caffe that was built for it")
     parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
@@ -195,6 +258,8 @@ def _arguments():
     args = parser.parse_args()
     if args.recipe and not args.engine.startswith("torch"):
         raise errors.Fail("a recipe (%s) is trained by the PyTorch engine: ENGINE=torch" % args.recipe)
+    if args.trials and (args.recipe or not args.engine.startswith("torch")):
+        raise errors.Fail("trials side by side are the PyTorch engine's, of the paper's nets: ENGINE=torch; others run as processes, make -jN")
     return args
 
 

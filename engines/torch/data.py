@@ -1,13 +1,15 @@
 """The Data layer: Datums of an LMDB in the order of their keys, again and again, cropped, mean subtracted, mirrored.
 
-The LMDB is mapped, not loaded: memory stays the same for any size. The crops of batch number N follow from the seed and
-N alone, so that a run continues exactly by setting `batches`.
+`Data` maps the LMDB and does not load it: memory stays the same for any size. `Resident` holds it on the device as uint8,
+and crops a whole batch there. The crops of batch number N follow from the seed and N alone, so that a run continues
+exactly by setting `batches`, and both give the same batches, byte for byte.
 """
 import itertools
 
 import numpy as np
 import torch
 
+from common import errors
 from common.caffe import binary, lmdbs
 from common.caffe import messages as m
 from engines.torch import device as devices
@@ -50,9 +52,18 @@ class Data:
 
     def next(self):
         """The next batch, on the device."""
+        return self.make(self.draw())
+
+    def draw(self):
+        """What chance says of the next batch, drawn on the host: places and mirrors, for `make`."""
+        drawn, self.batches = self._places(), self.batches + 1
+        return drawn
+
+    def make(self, drawn):
+        """The batch of the entries that come now, as `drawn`."""
         shape = self.shapes()[self.layer.top[0]]
         images, labels = np.empty(shape, np.uint8), np.empty(self.batch, np.int64)
-        rows, columns, mirrored = self._places()
+        rows, columns, mirrored = drawn
         means = None if self.plain else np.empty(shape, np.float32)
         for i, value in enumerate(itertools.islice(self.entries, self.batch)):
             image, labels[i] = binary.read_datum(value)
@@ -61,12 +72,15 @@ class Data:
             images[i] = image[place][flip]
             if means is not None:
                 means[i] = self.mean[place][flip]
-        self.batches += 1
         data = devices.to_device(images, self.device).to(torch.float32, memory_format=torch.channels_last)
-        data.sub_(devices.to_device(self.mean[:, :1, :1] if means is None else means, self.device))
+        mean = devices.to_device(self.mean[:, :1, :1] if means is None else means, self.device)
+        return self._tops(data, mean, devices.to_device(labels, self.device))
+
+    def _tops(self, data, mean, labels):
+        data.sub_(mean)
         if self.transform.scale != 1:
             data.mul_(self.transform.scale)
-        return {self.layer.top[0]: data.to(self.dtype), self.layer.top[1]: devices.to_device(labels, self.device)}
+        return {self.layer.top[0]: data.to(self.dtype), self.layer.top[1]: labels}
 
     def _places(self):
         """Rows, columns, mirrored or not, of a batch's crops: random in TRAIN, the centre in TEST; mirrors random in both."""
@@ -86,3 +100,54 @@ class Data:
         elif self.transform.mean_value:
             mean += np.array(self.transform.mean_value, np.float32).reshape(-1, 1, 1)
         return mean, bool((mean == mean[:, :1, :1]).all())
+
+
+class Batches:
+    """The batches of T trials, each of its own Data: data N x TC x H x W, TN labels, the trials' one behind the other."""
+
+    def __init__(self, feeds):
+        self.feeds, self.shapes, self.dtype = feeds, feeds[0].shapes, feeds[0].dtype
+
+    def next(self):
+        return self.make(self.draw())
+
+    def draw(self):
+        return [feed.draw() for feed in self.feeds]
+
+    def make(self, drawn):
+        first, *rest = (feed.make(each) for feed, each in zip(self.feeds, drawn))
+        return {top: torch.cat([tensor] + [tops[top] for tops in rest], min(1, tensor.dim() - 1)) for top, tensor in first.items()} if rest else first
+
+
+class Resident(Data):
+    """The same with every image on the device, read once: `make` has no loop and asks the host nothing, as a CUDA graph wants it."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        images, labels = np.empty((self.count, *self.image[1:], self.image[0]), np.uint8), np.empty(self.count, np.int64)
+        for i, value in enumerate(itertools.islice(self._entries(0), self.count)):
+            image, labels[i] = binary.read_datum(value)
+            images[i] = image.transpose(1, 2, 0)
+        try:
+            self.images, self.labels, self.means = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in (
+                images, labels, self.mean.transpose(1, 2, 0)))
+        except torch.OutOfMemoryError:
+            raise errors.Fail("%s (%.1f GB) does not fit on %s: stop what else runs there, or take DEVICE=cpu"
+                              % (self.layer.data_param.source, images.nbytes / 1e9, self.device)) from None
+        height, width = self.shapes()[self.layer.top[0]][2:]
+        self.down, self.right = torch.arange(height, device=self.device), torch.arange(width, device=self.device)
+
+    def seek(self, batches):
+        self.batches = batches
+
+    def draw(self):
+        """int64 4 x batch, on the host: which images, first rows, first columns, mirrored."""
+        entries = (self.batches * self.batch + np.arange(self.batch)) % self.count
+        return devices.pinned(np.stack([entries, *super().draw()]), self.device)
+
+    def make(self, drawn):
+        entries, rows, columns, mirrored = drawn.to(self.device, non_blocking=True)[..., None]
+        y = (rows + self.down)[:, :, None]
+        x = (columns + torch.where(mirrored > 0, self.right.flip(0), self.right))[:, None]
+        data = self.images[entries[..., None], y, x].permute(0, 3, 1, 2).to(torch.float32)  # channels last, as they lie
+        return self._tops(data, self.means[y, x].permute(0, 3, 1, 2), self.labels[entries[:, 0]])

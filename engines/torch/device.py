@@ -53,8 +53,13 @@ def _has_bf16(device):
 
 def to_device(array, device):
     """A NumPy array as tensor on `device`, through pinned memory and without waiting where that exists."""
+    return pinned(array, device).to(device, non_blocking=True)
+
+
+def pinned(array, device):
+    """A NumPy array as tensor on the host, in memory that `device` can fetch from without waiting."""
     tensor = torch.from_numpy(array)
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+    return tensor if device.type == "cpu" else tensor.pin_memory()
 
 
 def use_cores():

@@ -5,87 +5,115 @@ import platform
 import torch
 
 from common.caffe import messages as m
-from engines.torch import data, device
+from engines.torch import data, device, graph
 from engines.torch import net as nets
 from engines.torch import solver as solvers
 from netgen import nets as net_facts
 
-CHUNK = 20  # iterations that an accelerator is given before its loss is asked for
+CHUNK = 100  # iterations that an accelerator is given before its loss is asked for: those between two rows of the log
 
 
 def make(solver, net, folder, precision="fp32"):
     """The engine for a SolverParameter and NetParameter; `folder` is not needed. Fail on what it cannot run."""
-    return TorchEngine(solver, net, precision)
+    return TorchEngine([(solver, net)], precision)
 
 
 class TorchEngine:
-    def __init__(self, solver, net, precision):
+    """One trial, or several side by side: the same net and solver, with seeds and training parts of their own.
+
+    `trial` counts from 0. What has no such argument is of all trials, or, as engines/__init__.py has it, of the only one.
+    """
+
+    resident = None  # whether the images lie on the device; None: where it is an accelerator
+
+    def __init__(self, trials, precision):
+        """`trials`: [(SolverParameter, NetParameter)]."""
+        solver, self.net = trials[0]
         solvers.check(solver)
         device.keep_memory()
         device.use_cores()
-        self.net, self.precision, self.test_iter = net, precision, solver.test_iter[0]
+        self.precision, self.test_iter = precision, solver.test_iter[0]
         self.device = device.of_solver(solver)
+        on_device = self.device.type != "cpu" if self.resident is None else self.resident
         self.chunk = 1 if self.device.type == "cpu" else CHUNK
-        dtype = device.number_type(precision, self.device)
-        seed = solver.random_seed if solver.random_seed >= 0 else int.from_bytes(os.urandom(4), "little")
-        self.data = {phase: data.Data(net_facts.data_layer(net, phase), phase, seed, self.device, dtype) for phase in (m.TRAIN, m.TEST)}
-        self.train_net = nets.Net(net, m.TRAIN, self.data[m.TRAIN].shapes(), self.device, seed)
+        dtype, kind = device.number_type(precision, self.device), data.Resident if on_device else data.Data
+        seeds = [each.random_seed if each.random_seed >= 0 else int.from_bytes(os.urandom(4), "little") for each, _ in trials]
+        self.data = {phase: data.Batches([kind(net_facts.data_layer(net, phase), phase, seed, self.device, dtype)
+                                          for (_, net), seed in zip(trials, seeds)]) for phase in (m.TRAIN, m.TEST)}
+        self.train_net = nets.Net(self.net, m.TRAIN, self.data[m.TRAIN].shapes(), self.device, seeds)
         self.blobs = self.train_net.blobs
-        self.test_net = nets.Net(net, m.TEST, self.data[m.TEST].shapes(), blobs=self.blobs)
+        self.test_net = nets.Net(self.net, m.TEST, self.data[m.TEST].shapes(), blobs=self.blobs)
         self.solver = solvers.Solver(solver, self.blobs)
+        self.losses = torch.zeros(len(trials), device=self.device)
+        self.iterate = self._iterate
+        if on_device and self.device.type == "cuda":
+            self.iterate = graph.Graph(self._iterate, [self.blobs.values, self.solver.history, self.losses])
 
     @property
     def iter(self):
         return self.solver.iter
 
     def step(self, n):
-        losses = torch.zeros((), device=self.device)
+        return self.steps(n)[0]
+
+    def steps(self, n):
+        """Train n iterations; the mean loss of each trial."""
+        self.losses.zero_()
         for _ in range(n):
-            losses += self._iterate()
-        return losses.item() / n
+            self._step()
+        return [loss / n for loss in self.losses.tolist()]
 
-    def _iterate(self):
-        """One iteration; its loss, a tensor."""
-        loss = self._loss()
-        gradient, = torch.autograd.grad(loss, self.blobs.values)
+    def _step(self):
+        self.iterate(self.solver.rate(), self.data[m.TRAIN].draw())
+        self.solver.iter += 1
+
+    def _iterate(self, rate, drawn):
+        """One iteration, with what `draw` of the data gave: changes tensors in place; adds to `losses`."""
+        loss = self._loss(drawn)
+        gradient, = torch.autograd.grad(loss.sum(), self.blobs.values)
         self.blobs.count_batch()
-        self.solver.step(gradient)
-        return loss.detach()
+        self.solver.update(gradient, rate)
+        self.losses += loss.detach()
 
-    def _loss(self):
-        """The loss of the next training batch, to be differentiated."""
-        return self.train_net.forward(self.data[m.TRAIN].next())["loss"]
+    def _loss(self, drawn):
+        """The loss of a training batch, to be differentiated."""
+        return self.train_net.forward(self.data[m.TRAIN].make(drawn))["loss"]
+
+    def validate(self, stopped):
+        found = self.validations(stopped)
+        return found and found[0]
 
     @torch.no_grad()
-    def validate(self, stopped):
-        sums = torch.zeros(2, device=self.device)
+    def validations(self, stopped):
+        """(accuracy, loss) of each trial; None as soon as stopped() is true."""
+        sums = torch.zeros(2, len(self.losses), device=self.device)
         for _ in range(self.test_iter):
             if stopped():
                 return None
             tops = self.test_net.forward(self._validation_batch())
             sums += torch.stack([tops["accuracy"], tops["loss"]])
-        return tuple((sums / self.test_iter).tolist())
+        return [tuple(each) for each in (sums / self.test_iter).T.tolist()]
 
     def _validation_batch(self):
         return self.data[m.TEST].next()
 
-    def snapshot(self, prefix):
-        solvers.save(self.blobs, self.net, prefix + ".caffemodel")
-        self.solver.save(prefix + ".solverstate", prefix + ".caffemodel")
+    def snapshot(self, prefix, trial=0):
+        solvers.save(self.blobs, self.net, prefix + ".caffemodel", trial)
+        self.solver.save(prefix + ".solverstate", prefix + ".caffemodel", trial)
 
-    def restore(self, solverstate, validations):
-        self.solver.restore(solverstate)
-        self.data[m.TRAIN].seek(self.iter)
-        self.data[m.TEST].seek(validations * self.test_iter)
+    def restore(self, solverstate, validations, trial=0):
+        self.solver.restore(solverstate, trial)
+        self.data[m.TRAIN].feeds[trial].seek(self.iter)
+        self.data[m.TEST].feeds[trial].seek(validations * self.test_iter)
 
-    def save(self, path):
-        solvers.save(self.blobs, self.net, path)
+    def save(self, path, trial=0):
+        solvers.save(self.blobs, self.net, path, trial)
 
-    def weights(self):
-        return self.blobs.arrays()
+    def weights(self, trial=0):
+        return self.blobs.arrays(trial=trial)
 
-    def load_weights(self, weights):
-        self.blobs.load(weights)
+    def load_weights(self, weights, trial=0):
+        self.blobs.load(weights, trial=trial)
 
     def versions(self):
         return {"torch": torch.__version__, "device": self._device(), "precision": self.precision,

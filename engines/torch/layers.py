@@ -2,6 +2,9 @@
 
 A layer type is a function (layer, shapes of its bottoms, phase) -> Layer. Layer.forward takes the bottoms, then the
 blobs, and gives the top (float tensors, N x C x H x W unless said). Whatever field or layer is not known is refused by name.
+
+T trials of a net are computed side by side: their channels lie one behind the other (N x TC x H x W), and a blob is T x its
+shape. Convolutions have T times the groups, so that no trial sees another's channels.
 """
 import math
 from collections import namedtuple
@@ -13,7 +16,8 @@ from common import errors
 from common.caffe import messages as m
 from engines.torch import norm
 
-Layer = namedtuple("Layer", "forward blobs")  # blobs: [(shape, FillerParameter)]
+Layer = namedtuple("Layer", "forward blobs")  # blobs: [(shape, FillerParameter)], of one trial
+ALONE = {"Concat", "Softmax"}  # types that would mix the channels of trials
 COMMON = {"name", "type", "bottom", "top", "param", "include", "blobs", "phase"}
 NO_EFFECT = {"engine", "force_nd_im2col"}  # which kernel computes, not what
 
@@ -67,10 +71,14 @@ def _pair(message, name, default):
 def convolution(layer, shapes, phase):
     p, channels = layer.convolution_param, shapes[0][1]
     demand(layer, p.axis == 1 and len(p.kernel_size) < 3, "two dimensions, axis 1")
-    how = [_pair(p, "stride", 1), _pair(p, "pad", 0), _pair(p, "dilation", 1), p.group]
+    how = [_pair(p, "stride", 1), _pair(p, "pad", 0), _pair(p, "dilation", 1)]
     blobs = [((p.num_output, channels // p.group) + _pair(p, "kernel_size", 0), p.weight_filler)]
     blobs += [((p.num_output,), p.bias_filler)] * p.bias_term
-    return Layer(lambda x, w, b=None: F.conv2d(x, w.to(x.dtype), None if b is None else b.to(x.dtype), *how), blobs)
+
+    def forward(x, w, b=None):
+        return F.conv2d(x, w.flatten(0, 1).to(x.dtype), None if b is None else b.flatten().to(x.dtype), *how, p.group * len(w))
+
+    return Layer(forward, blobs)
 
 
 def inner_product(layer, shapes, phase):
@@ -78,7 +86,16 @@ def inner_product(layer, shapes, phase):
     p = layer.inner_product_param
     demand(layer, p.axis == 1, "axis 1")
     blobs = [((p.num_output, math.prod(shapes[0][1:])), p.weight_filler)] + [((p.num_output,), p.bias_filler)] * p.bias_term
-    return Layer(lambda x, w, b=None: F.linear(x.to(w.dtype).flatten(1), w, b), blobs)
+
+    def forward(x, w, *b):
+        return torch.cat([F.linear(*each) for each in zip(_of_trials(x.to(w.dtype), len(w)), w, *b)], 1)
+
+    return Layer(forward, blobs)
+
+
+def _of_trials(x, trials):
+    """N x TK (or more dimensions) as T tensors N x K."""
+    return x.flatten(1).chunk(trials, 1)
 
 
 def batch_norm(layer, shapes, phase):
@@ -90,11 +107,14 @@ def batch_norm(layer, shapes, phase):
     eps, channels, zero = layer.batch_norm_param.eps, shapes[0][1], m.FillerParameter()
 
     def train(x, mean, variance, gamma=None, beta=None):
-        return norm.batch_norm(x, mean, variance, gamma, beta, eps)
+        return norm.batch_norm(x, *flat(mean, variance, gamma, beta), eps)
 
     def test(x, mean, variance, factor, gamma=None, beta=None):
         mean, variance = (blob.detach() * torch.where(factor == 0, 0, 1 / factor).detach() for blob in (mean, variance))
-        return F.batch_norm(x, mean, variance, gamma, beta, False, 0.0, eps)
+        return F.batch_norm(x, *flat(mean, variance, gamma, beta), False, 0.0, eps)
+
+    def flat(*blobs):
+        return [blob if blob is None else blob.view(-1) for blob in blobs]
 
     return Layer(test if stored_statistics(layer, phase) else train, [((channels,), zero)] * 2 + [((1,), zero)])
 
@@ -168,17 +188,26 @@ def softmax(layer, shapes, phase):
 
 
 def softmax_with_loss(layer, shapes, phase):
-    """The mean over the batch, as loss_param's default VALID without ignore_label has it."""
-    return Layer(lambda x, label: F.cross_entropy(x.float().flatten(1), label), [])
+    """The mean over the batch, as loss_param's default VALID without ignore_label has it: T numbers, for TN labels."""
+
+    def forward(x, label):
+        labels = label.view(-1, len(x))
+        return torch.stack([F.cross_entropy(*each) for each in zip(_of_trials(x.float(), len(labels)), labels)])
+
+    return Layer(forward, [])
 
 
 def accuracy(layer, shapes, phase):
-    """The share whose true class is among the top_k; a class that scores the same as the true one counts as better."""
+    """The share whose true class is among the top_k (T numbers); a class that scores the same as the true one counts as better."""
     k = layer.accuracy_param.top_k
 
-    def forward(x, label):
+    def one(x, label):
         at_least = (x >= x.gather(1, label[:, None])).sum(1)
         return (at_least <= k).float().mean()
+
+    def forward(x, label):
+        labels = label.view(-1, len(x))
+        return torch.stack([one(*each) for each in zip(_of_trials(x, len(labels)), labels)])
 
     return Layer(forward, [])
 

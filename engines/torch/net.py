@@ -26,50 +26,51 @@ def phase_layers(net, phase):
 
 
 class Blobs:
-    """Every blob of a net in one flat float32 tensor `values`, in Caffe's order of layers and blobs.
+    """Every blob of a net, of each trial, in one flat float32 tensor `values`, in Caffe's order of layers and blobs.
 
     Of the same length: `rates`, `decays` (lr_mult, decay_mult; rates are 0 where nothing is learned), `fractions` and
     `batch` for BatchNorm's three: after a TRAIN forward they become fraction * old + batch, all others stay.
     """
 
-    def __init__(self, specifications, device, seed):
-        """`specifications`: [(LayerParameter, [(shape, FillerParameter)])] of the layers that have blobs."""
+    def __init__(self, specifications, device, seeds):
+        """`specifications`: [(LayerParameter, [(shape, FillerParameter)])] of the layers that have blobs; `seeds`: of each trial."""
+        self.trials = len(seeds)
         self.shapes = OrderedDict((layer.name, [shape for shape, _ in blobs]) for layer, blobs in specifications)
         columns = [np.empty((5, 0), np.float32)]
         for number, (layer, blobs) in enumerate(specifications):
-            draw = np.random.Generator(np.random.Philox(key=[seed, number]))
+            draws = [np.random.Generator(np.random.Philox(key=[seed, number])) for seed in seeds]
             for i, (shape, filler) in enumerate(blobs):
-                first = fillers.fill(shape, filler, draw, "layer " + layer.name).ravel()
+                first = np.concatenate([fillers.fill(shape, filler, draw, "layer " + layer.name).ravel() for draw in draws])
                 columns.append(np.stack([first] + [np.full(first.shape, x, np.float32) for x in _rules(layer, i)]))
         table = torch.from_numpy(np.concatenate(columns, axis=1)).to(device)
         self.values, self.rates, self.decays, self.fractions, self.batch = (row.clone() for row in table)
         self.values.requires_grad_()
 
     def split(self, flat):
-        """Layer name -> [views of `flat` (such as self.values), each in its blob's shape]."""
-        parts = iter(flat.split([math.prod(shape) for shapes in self.shapes.values() for shape in shapes]))
-        return {name: [next(parts).view(shape) for shape in shapes] for name, shapes in self.shapes.items()}
+        """Layer name -> [views of `flat` (such as self.values), each trials x its blob's shape]."""
+        parts = iter(flat.split([self.trials * math.prod(shape) for shapes in self.shapes.values() for shape in shapes]))
+        return {name: [next(parts).view(self.trials, *shape) for shape in shapes] for name, shapes in self.shapes.items()}
 
     @torch.no_grad()
     def count_batch(self):
         """BatchNorm's bookkeeping after a TRAIN forward."""
         self.values.mul_(self.fractions).add_(self.batch)
 
-    def arrays(self, flat=None):
-        """Layer name -> [float32 ndarrays], copies, of `values` or of another flat tensor."""
+    def arrays(self, flat=None, trial=0):
+        """Layer name -> [float32 ndarrays], copies, of one trial (counted from 0), of `values` or of another flat tensor."""
         flat = (self.values if flat is None else flat).detach().cpu().clone()
-        return OrderedDict((name, [blob.numpy() for blob in blobs]) for name, blobs in self.split(flat).items())
+        return OrderedDict((name, [blob[trial].numpy() for blob in blobs]) for name, blobs in self.split(flat).items())
 
     @torch.no_grad()
-    def load(self, arrays, flat=None):
-        """Set the blobs of the layers named. Fail where one is not of this net."""
+    def load(self, arrays, flat=None, trial=0):
+        """Set the blobs of the layers named, of one trial. Fail where one is not of this net."""
         views = self.split((self.values if flat is None else flat).detach())
         for name, given in arrays.items():
             if [a.shape for a in given] != self.shapes.get(name):
                 raise errors.Fail("layer %s has blobs of %s, this net wants %s: it is another network's file"
                                   % (name, [a.shape for a in given], self.shapes.get(name)))
             for view, array in zip(views[name], given):
-                view.copy_(torch.from_numpy(array))
+                view[trial].copy_(torch.from_numpy(array))
 
 
 def _rules(layer, i):
@@ -86,12 +87,14 @@ def _rules(layer, i):
 class Net:
     """The layers of one phase of a NetParameter, to be called."""
 
-    def __init__(self, net, phase, shapes, device=torch.device("cpu"), seed=0, blobs=None):
-        """`shapes`: top -> shape, of Data or Input layers; `blobs`: those of the other phase's Net, to share."""
+    def __init__(self, net, phase, shapes, device=torch.device("cpu"), seeds=(0,), blobs=None):
+        """`shapes`: top -> shape for one trial, of Data or Input layers; `blobs`: those of the other phase's Net, to share."""
         self.phase = phase
         found = [layer for layer in phase_layers(net, phase) if layer.type not in SOURCES]
         built = self._build(found, dict(shapes))
-        self.blobs = blobs or Blobs([(layer, b.blobs) for layer, b in zip(found, built) if b.blobs], device, seed)
+        self.blobs = blobs or Blobs([(layer, b.blobs) for layer, b in zip(found, built) if b.blobs], device, seeds)
+        for layer in found:
+            layers.demand(layer, self.blobs.trials == 1 or layer.type not in layers.ALONE, "one trial at a time (leave TRIALS out)")
         self.norms = [layer.name for layer in found if _of_batch(layer, phase)]
         self.steps = _program(found, built, phase)
 
@@ -105,7 +108,7 @@ class Net:
                 raise errors.Fail("layer %s: no layer before it makes its bottom %s" % (layer.name, missing[0]))
             bottoms = [shapes[name] for name in layer.bottom]
             built.append(layers.build(layer, bottoms, self.phase))
-            given = [torch.empty(shape, device="meta") for shape, _ in built[-1].blobs]
+            given = [torch.empty(1, *shape, device="meta") for shape, _ in built[-1].blobs]
             if _of_batch(layer, self.phase):
                 given.pop()
             # A shape of one number is that of labels, which are integers.

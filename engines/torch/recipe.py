@@ -30,8 +30,10 @@ def make(solver, net, folder, recipe, precision="fp32"):
 
 
 class RecipeEngine(engine.TorchEngine):
+    resident = False  # an iteration draws on the host what happens to its images
+
     def __init__(self, solver, net, recipe, precision):
-        super().__init__(solver, net, precision)
+        super().__init__([(solver, net)], precision)
         layer, seed = net_facts.data_layer(net, m.TRAIN), solver.random_seed
         self.recipe, self.max_iter = recipe, solver.max_iter
         self.faces = Faces(layer, seed, recipe.augment, self.device)
@@ -49,16 +51,15 @@ class RecipeEngine(engine.TorchEngine):
         done = self.iter / self.max_iter
         return next(side for share, side in self.recipe.sides if done < share or share == 1)
 
-    def _loss(self):
+    def _loss(self, _):
         images, targets = self.faces.batch(self.iter, self.side())
         scores = self.scorer.forward({"data": self._input(images)})[self.scores].float()
         return -(targets * F.log_softmax(scores.flatten(1), 1)).sum(1).mean()
 
-    def _iterate(self):
-        loss = super()._iterate()
+    def _step(self):
+        super()._step()
         share = min(self.recipe.average, (1 + self.iter) / (10 + self.iter))  # short at first: the beginning is forgotten
         self.average.lerp_(self.blobs.values.detach(), 1 - share)
-        return loss
 
     def validate(self, stopped):
         self._average_into_test_net()
@@ -68,11 +69,11 @@ class RecipeEngine(engine.TorchEngine):
         given = super()._validation_batch()
         return dict(given, data=_resized(given["data"], self.side()))
 
-    def load_weights(self, weights):
+    def load_weights(self, weights, trial=0):
         super().load_weights(weights)
         self.average.copy_(self.blobs.values.detach())
 
-    def save(self, path):
+    def save(self, path, trial=0):
         """The averaged network, whatever the run's own weights are."""
         self._average_into_test_net()
         solvers.save(self.test_net.blobs, self.net, path)

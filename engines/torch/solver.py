@@ -39,23 +39,30 @@ class Solver:
         self.decay = solver.weight_decay * blobs.decays
 
     @torch.no_grad()
-    def step(self, gradient):
-        """One iteration with the loss's gradient (flat); overwrites it."""
+    def update(self, gradient, rate):
+        """Step with the loss's gradient (flat), which is overwritten. `rate`: a number; in a CUDA graph a tensor, whose value is read there."""
         values, history, momentum = self.blobs.values, self.history, self.solver.momentum
         gradient.addcmul_(self.decay, values).mul_(self.blobs.rates)
         if self.solver.type == "Nesterov":
             values.add_(history, alpha=momentum)
-        history.mul_(momentum).add_(gradient, alpha=schedule.rate(self.solver, self.iter))
+        history.mul_(momentum)
+        if torch.is_tensor(rate):
+            history.addcmul_(gradient, rate)
+        else:
+            history.add_(gradient, alpha=rate)
         values.sub_(history, alpha=1 + momentum if self.solver.type == "Nesterov" else 1)
-        self.iter += 1
 
-    def save(self, path, learned_net):
+    def rate(self):
+        """The learning rate of the next iteration."""
+        return schedule.rate(self.solver, self.iter)
+
+    def save(self, path, learned_net, trial=0):
         """Write the solverstate that belongs to the caffemodel `learned_net`."""
-        history = [binary.array_to_blob(a) for flat in self.kept for blobs in self.blobs.arrays(flat).values() for a in blobs]
+        history = [binary.array_to_blob(a) for flat in self.kept for blobs in self.blobs.arrays(flat, trial).values() for a in blobs]
         binary.write(path, m.SolverState(
             iter=self.iter, learned_net=learned_net, current_step=_step(self.solver, self.iter), history=history))
 
-    def restore(self, path):
+    def restore(self, path, trial=0):
         """Continue from the solverstate at `path` and the caffemodel that it names. Fail where they are of another net."""
         state = binary.read(path, m.SolverState)
         arrays = iter([binary.blob_to_array(b) for b in state.history])
@@ -64,8 +71,8 @@ class Solver:
             raise errors.Fail("%s is of another net or solver type: its history has %d blobs of other shapes than this net's %d"
                               % (path, len(state.history), len(shapes)))
         for flat in self.kept:
-            self.blobs.load({name: [next(arrays) for _ in each] for name, each in self.blobs.shapes.items()}, flat)
-        load(self.blobs, state.learned_net)
+            self.blobs.load({name: [next(arrays) for _ in each] for name, each in self.blobs.shapes.items()}, flat, trial)
+        load(self.blobs, state.learned_net, trial)
         self.iter = state.iter
 
 
@@ -77,18 +84,18 @@ def _step(solver, iterations):
     return sum(last >= value for value in solver.stepvalue) if solver.lr_policy == "multistep" else 0
 
 
-def load(blobs, path):
-    """Set every blob from the caffemodel at `path`. Fail where it is damaged or of another net."""
+def load(blobs, path, trial=0):
+    """Set every blob of a trial from the caffemodel at `path`. Fail where it is damaged or of another net."""
     found = binary.layers(binary.read(path, m.NetParameter))
     missing = [name for name in blobs.shapes if name not in found]
     if missing:
         raise errors.Fail("%s is of another network: it has no blobs for %d layers (%s first)" % (path, len(missing), missing[0]))
-    blobs.load({name: found[name] for name in blobs.shapes})
+    blobs.load({name: found[name] for name in blobs.shapes}, trial=trial)
 
 
-def save(blobs, net, path):
+def save(blobs, net, path, trial=0):
     """Write the caffemodel of NetParameter `net` to `path`, with the layers of the TRAIN phase, as Caffe does."""
-    model, arrays = m.NetParameter(name=net.name), blobs.arrays()
+    model, arrays = m.NetParameter(name=net.name), blobs.arrays(trial=trial)
     for layer in nets.phase_layers(net, m.TRAIN):
         model.layer.add().CopyFrom(layer)
         model.layer[-1].blobs.extend(binary.array_to_blob(a) for a in arrays.get(layer.name, []))
