@@ -67,6 +67,13 @@ def compare(folder, about, caffe, shown):
             "runtimes": {name: float("%.1e" % (abs(scores - found[reference]).max() / size)) for name, scores in found.items()}}
 
 
+def set_aside(checks):
+    """Count the OpenCV importers whose scores differ as those that cannot run the net: for nets whose layers we did not choose."""
+    for name, value in list(checks["runtimes"].items()):
+        if name.startswith("OpenCV") and not value <= TOLERANCE:
+            checks.setdefault("unread", {})[name] = "its scores differ by %.1e: do not use these files in this OpenCV" % checks["runtimes"].pop(name)
+
+
 def table(checks):
     """The printed comparison."""
     lines = ["%d crops; largest difference of a probability from %s:" % (checks["crops"], checks["reference"])]

@@ -240,6 +240,8 @@ def export(path, out, data_folder, split="valid", caffe="bash env/run python3", 
         os.makedirs(folder)
         write(path, net, model, about, folder, calibration, test)
         about["checks"] = check.compare(folder, about, caffe, check.some_crops(about, tested))
+        if prototxts:
+            check.set_aside(about["checks"])
         print(check.table(about["checks"]))
         check.require(about["checks"], path)
         about["versions"] = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__,

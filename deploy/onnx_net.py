@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from common import errors
 from common.caffe import binary
 from common.caffe import messages as m
-from netgen import describe
+from netgen import describe, fold
 
 OPSET, IR = 13, 8
 FREE = "N"  # the batch's name where it is free
@@ -118,7 +118,7 @@ def _pooling(graph, layer, bottoms, shapes, blobs):
         _refuse(layer, "a window lies outside its input, and Caffe fills it with what it finds (round_mode: FLOOR leaves it out)")
     beyond = tuple(max(0, (n - 1) * s + k - side - d) for n, s, k, side, d in zip(counts, stride, kernel, sides, pad))
     how = dict(kernel_shape=kernel, strides=stride, pads=pad + beyond)
-    if not average or not any(pad + beyond):
+    if not average or not any(pad):  # without padding Caffe divides by the part of a window on the input, as ONNX does unless told
         return graph.add(kind, bottoms, **how)
     made = graph.add(kind, bottoms, count_include_pad=1, **how)
     # Caffe divides by the part of a window that lies on the input with its padding.
@@ -138,14 +138,18 @@ def _batch_norm(graph, layer, bottoms, shapes, blobs):
     if p.HasField("use_global_stats") and not p.use_global_stats:
         _refuse(layer, "use_global_stats: false makes each score depend on the others of its batch, which no exported file can give: take "
                 "that line out of the prototxt for the stored statistics, or test it as it is with evaluation.test --unfolded")
-    factor, ones = 1 / blobs[2][0] if blobs[2][0] else 0.0, np.ones(shapes[0][0])
-    return graph.add("BatchNormalization", bottoms, {"gain": ones, "shift": 0 * ones, "mean": blobs[0] * factor, "variance": blobs[1] * factor}, epsilon=p.eps)
+    return _affine(graph, bottoms, shapes, *fold.FOLDABLE[layer.type](layer, blobs))
 
 
 def _scale(graph, layer, bottoms, shapes, blobs):
-    each = [blob.reshape((1, -1) + (1,) * (len(shapes[0]) - 1)) for blob in blobs]
-    made = graph.add("Mul", bottoms, {"gain": each[0]})
-    return graph.add("Add", [made], {"shift": each[1]}) if len(each) == 2 else made
+    return _affine(graph, bottoms, shapes, *blobs)
+
+
+def _affine(graph, bottoms, shapes, gain, shift=None):
+    """Each channel times `gain`, plus `shift`."""
+    each = (1, -1) + (1,) * (len(shapes[0]) - 1)
+    made = graph.add("Mul", bottoms, {"gain": gain.reshape(each)})
+    return made if shift is None else graph.add("Add", [made], {"shift": shift.reshape(each)})
 
 
 def _power(graph, layer, bottoms, shapes, blobs):

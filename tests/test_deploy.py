@@ -234,7 +234,7 @@ def test_every_operator_is_caffes(tmp_path):
 
 @pytest.mark.parametrize("old, new, said", (
     ("pool: MAX kernel_size: 3", "pool: STOCHASTIC kernel_size: 3", "layer p: only MAX and AVE"),
-    ("stride: 2 round_mode: FLOOR", "stride: 2", "layer h: a window lies outside .*FLOOR"),
+    ("stride: 2 round_mode: FLOOR", "stride: 4", "layer h: a window lies outside .*FLOOR"),
     ('"ReLU" bottom: "e"', '"MVN" bottom: "e"', "layer r is of type MVN"),
     ('"ReLU" bottom: "e"', '"BatchNorm" batch_norm_param { use_global_stats: false } bottom: "e"', "layer r: use_global_stats.*--unfolded"),
 ))

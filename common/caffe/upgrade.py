@@ -51,9 +51,9 @@ def _input(net, path):
     """The Input layer that Caffe makes of the net's fields, in front."""
     first, dims = m.LayerParameter(name="input", type="Input", top=net.input), list(net.input_dim)
     shapes = [list(shape.dim) for shape in net.input_shape] or [dims[i:i + 4] for i in range(0, len(dims), 4)]
-    if len(shapes) != len(net.input) or not all(shapes):
-        raise errors.Fail("%s: each `input` needs an input_shape, or four numbers of input_dim: it has %d and %d shapes"
-                          % (path, len(net.input), len(shapes)))
+    if len(shapes) != len(net.input) or not all(shapes) or not net.input_shape and len(dims) % 4:
+        raise errors.Fail("%s: each `input` needs an input_shape, or four numbers of input_dim: it has %d inputs, %d shapes, %d numbers"
+                          % (path, len(net.input), len(net.input_shape), len(dims)))
     for shape in shapes:
         first.input_param.shape.add(dim=shape)
     rest = list(net.layer)
