@@ -112,13 +112,13 @@ def describe(path, net, mean, name, scale=1.0, side=None):
     """The beginnings of model.json. `scale`, `side`: as of `export`."""
     run, (channels, size, _) = run_record(path), nets.input_shape(net)
     last, classes = run.get("sessions", [{}])[-1], nets.class_names(net)
-    side = side or (max(facts.RESIZE, size) if tuple(classes) == facts.EXPRESSIONS else None)  # CIFAR's are padded instead
     return {
         "name": name, "net": net.name, "classes": classes, "input": "float32, N x %d x %d x %d, %s" % (channels, size, size, KINDS[channels]),
         **({"output": "logits"} if net.layer[-1].type != "Softmax" else {}), "colour_order": ours.COLOUR_ORDER,
         "crop": size, "mean": [round(float(value), 6) for value in mean], **({"scale": scale} if scale != 1 else {}),
         "crops": facts.CROPS if size < facts.RESIZE else 1,  # shown of a face unless asked otherwise
-        **({"resize": side} if side else {}),
+        **({"resize": max(facts.RESIZE, size)} if tuple(classes) == facts.EXPRESSIONS else {}),  # CIFAR's are padded instead
+        **({"images_resized": side} if side else {}),
         "source": {"caffemodel": shown_path(path), "sha256": files.sha256(path),
                    "engine": run.get("inputs", {}).get("engine"), "git_commit": last.get("git_commit"),
                    "iterations": run.get("iteration")},
