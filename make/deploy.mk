@@ -89,4 +89,4 @@ bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in eve
 
 test: $(if $(TESTS),,test-deploy)
 test-deploy: $(DEPLOY_ENV)/.complete-export | env ## test export, predict and their kin, beside real Caffe
-	@$(DEPLOY_RUN) -m pytest -q tests/test_deploy.py tests/test_deploy_predict.py tests/test_readme.py
+	@$(DEPLOY_RUN) -m pytest -q tests/test_deploy.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_readme.py

@@ -1,5 +1,6 @@
 """Prototxt: Caffe's text files of nets and solvers."""
 import os
+import re
 
 from google.protobuf import text_format
 
@@ -17,8 +18,11 @@ def read(path, kind):
     except (text_format.ParseError, UnicodeDecodeError) as mistake:
         if "V0LayerParameter" in str(mistake):
             raise errors.Fail(upgrade.V0 % path) from None
+        unknown = re.search(r'LayerParameter" has no field named "(\w+_param)"', str(mistake))
+        if unknown:
+            raise errors.Fail("%s has a layer with %s, which this project does not know: use this net in Caffe itself" % (path, unknown.group(1))) from None
         raise errors.Fail(
-            "%s is not a %s that this project can read (line:column, problem: %s): mend it or run `make prototxt`"
+            "%s is not a %s that this project can read (line:column, problem: %s): mend it, or write this project's own again with `make prototxt`"
             % (path, kind.DESCRIPTOR.name, " ".join(str(mistake).split()))
         ) from None
     if kind is messages.NetParameter:
