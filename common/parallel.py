@@ -75,7 +75,7 @@ def deal(pool, test, batches, ahead):
         for result in _streamed(submitted(), ahead):
             yield dealt.popleft(), result
     except BrokenProcessPool:
-        raise errors.Fail("a testing process died (too little memory?): try it with THREADS=1") from None
+        raise errors.Fail("a testing process died (of too little memory, or Caffe refused the net: see above): try it with THREADS=1") from None
 
 
 def _streamed(futures, most):

@@ -1,6 +1,6 @@
 """Real Caffe's probabilities of crops, for the other runtimes to be held against. Run where Caffe is, by `scores`.
 
-    env/run python3 -m deploy.caffe_scores --crops crops.npy --mean 133.2 133.2 133.2 --out scores.npz FOLDER
+    env/run python3 -m deploy.caffe_scores FOLDER --crops crops.npy --out scores.npz --mean 133.2 133.2 133.2
 
 Reads a network's prototxts and caffemodels in FOLDER as they are; scores.npz holds float32 N x classes for each prototxt.
 """
@@ -21,18 +21,19 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def scores(caffe, folder, crops, mean):
-    """{prototxt: float32 N x classes} by Caffe, of float32 N x 3 x 32 x 32 crops (0 to 255), and Caffe's version.
+    """{prototxt: float32 N x classes} by Caffe, of float32 N x C x S x S crops (0 to 255), and Caffe's version.
 
     `caffe`: the command that runs Python with Caffe ("env/run python3"). Fail in one line where it has none.
     """
     with tempfile.TemporaryDirectory(prefix="fer-lite-") as scratch:
         shown, out = os.path.join(scratch, "crops.npy"), os.path.join(scratch, "scores.npz")
         np.save(shown, crops)
-        command = shlex.split(caffe) + ["-m", "deploy.caffe_scores", "--crops", shown, "--out", out, "--mean",
-                                        *map(repr, map(float, mean)), os.path.abspath(folder)]
+        command = shlex.split(caffe) + ["-m", "deploy.caffe_scores", os.path.abspath(folder), "--crops", shown, "--out", out, "--mean",
+                                        *map(repr, map(float, mean))]
         try:
             ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            problem = ran.returncode and (ran.stdout.decode(errors="replace").strip().splitlines() or ["exit %d" % ran.returncode])[-1]
+            lines = ran.stdout.decode(errors="replace").strip().splitlines() or ["exit %d" % ran.returncode]
+            problem = ran.returncode and next((line for line in lines if "Check failed" in line), lines[-1])
         except OSError as mistake:
             problem = mistake.strerror
         if problem:
@@ -58,7 +59,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python3 -m deploy.caffe_scores", description=__doc__.splitlines()[0])
     parser.add_argument("folder")
     parser.add_argument("--crops", required=True)
-    parser.add_argument("--mean", required=True, type=float, nargs=3)
+    parser.add_argument("--mean", required=True, type=float, nargs="+")
     parser.add_argument("--out", required=True)
     args = parser.parse_args()
     caffe = load()

@@ -30,39 +30,59 @@ def drawn_faces(count=FACES, seed=SEED):
     return np.stack([faces.face(rng, {facts.EXPRESSIONS[i % len(facts.EXPRESSIONS)]: 1.0}, 1.0) for i in range(count)])
 
 
-def some_crops(about, data_folder=None, split=None):
-    """float32 N x 3 x S x S, 0 to 255: the ten crops of drawn faces, and of images of the data set where it is there."""
-    shown = [images.fit_all(drawn_faces(), "resize" if about["crop"] < facts.RESIZE else "keep")]
-    if data_folder and os.path.isfile(os.path.join(data_folder, split + "_lmdb", "data.mdb")):
-        part = data.open_part(data_folder, split, (3, about["crop"], about["crop"]))
+def some_crops(about, part=None):
+    """float32 N x C x S x S, 0 to 255: the ten crops of drawn faces, and of images of the data.Part where there is one."""
+    size, channels = about["crop"], len(about["mean"])
+    if size < facts.RESIZE:
+        shown = [images.fit_all(drawn_faces(), "resize")]
+    else:
+        shown = [np.stack([crops.resized(face, max(facts.FERPLUS_SIDE, size)) for face in drawn_faces()])[:, None].repeat(3, axis=1)]
+    shown[0] = shown[0][:, :channels]
+    if part:
         shown.append(next(data.batches(part, IMAGES)).images)
-    ten = [crops.ten_crops(some, np.float32(0), about["crop"]) for some in shown]
+    ten = [crops.ten_crops(some, np.float32(0), size) for some in shown]
     return np.concatenate([some.reshape((-1,) + some.shape[2:]) for some in ten])
 
 
 def compare(folder, about, caffe, shown):
-    """How far each runtime's scores of the crops `shown` are from Caffe's: {"crops": N, "runtimes": {name: difference}}.
+    """How far each runtime's scores of the crops `shown` are from Caffe's: {"crops": N, "runtimes": {name: difference}}, and under
+    "unread" why a runtime could not read them. Scores beyond 1 (logits) count in shares of the largest.
 
     Without Caffe (`caffe` empty) OpenCV's Caffe importer takes its place, and the result says so.
     """
-    mean = np.array(about["mean"], np.float32)
-    found = {runtime.name: runtime.probabilities(shown) for runtime in runtimes.of_folder(folder, mean)}
+    mean, found, unread = np.array(about["mean"], np.float32), {}, {}
     if caffe:
         ran = caffe_scores.scores(caffe, folder, shown, mean)
-        found = dict([("Caffe, " + prototxt, ran[prototxt]) for prototxt, _ in names.CAFFE], **found)
+        found = {"Caffe, " + prototxt: ran[prototxt] for prototxt, _ in names.CAFFE}
+    for name, make in runtimes.of_folder(folder, mean):
+        try:
+            found[name] = make().probabilities(shown)
+        except errors.Fail as problem:
+            if not name.startswith("OpenCV"):
+                raise
+            unread[name] = str(problem).replace(os.path.join(folder, ""), "")
     reference = next(iter(found))
-    return {"crops": len(shown), "reference": reference, "tolerance": TOLERANCE,
-            "runtimes": {name: float("%.1e" % abs(scores - found[reference]).max()) for name, scores in found.items()}}
+    size = max(1, abs(found[reference]).max())
+    return {"crops": len(shown), "reference": reference, "tolerance": TOLERANCE, **({"unread": unread} if unread else {}),
+            "runtimes": {name: float("%.1e" % (abs(scores - found[reference]).max() / size)) for name, scores in found.items()}}
+
+
+def set_aside(checks):
+    """Count the OpenCV importers whose scores differ as those that cannot run the net: for nets whose layers we did not choose."""
+    for name, value in list(checks["runtimes"].items()):
+        if name.startswith("OpenCV") and not value <= TOLERANCE:
+            checks.setdefault("unread", {})[name] = "its scores differ by %.1e: do not use these files in this OpenCV" % checks["runtimes"].pop(name)
 
 
 def table(checks):
     """The printed comparison."""
     lines = ["%d crops; largest difference of a probability from %s:" % (checks["crops"], checks["reference"])]
-    if checks["reference"] != CAFFE:
+    if not checks["reference"].startswith("Caffe"):
         lines.insert(0, "warning: no Caffe was asked; the reference is another runtime")
     lines += ["  %-46s %8s%s" % (name, "" if name == checks["reference"] else "%.1e" % value,
                                  "   (int8: not bound to agree)" if _int8(name) else "")
               for name, value in checks["runtimes"].items()]
+    lines += ["  %-46s cannot run it: %s" % each for each in checks.get("unread", {}).items()]
     return "\n".join(lines)
 
 
@@ -137,6 +157,8 @@ def main():
         checks = compare(folder, about, args.caffe, some_crops(about))
         print("\n%s (%s): %s" % (name, about["net"], table(checks)))
         try:
+            for name, problem in checks.get("unread", {}).items():
+                raise errors.Fail("%s: %s: %s" % (folder, name, problem))
             require(checks, folder)
         except errors.Fail as mistake:
             wrong.append(str(mistake))

@@ -1,8 +1,9 @@
 """Export a trained network: Caffe's files, folded and not, and ONNX, float and int8; every file checked against Caffe.
 
     python -m deploy.export runs/resnet20_ferplus_from_cifar10/trial1/final.caffemodel --out exports/resnet20_cifar10
+    python -m deploy.export their.caffemodel --deploy their.prototxt --mean 129.1 --scale 0.00390625 --data data/theirs
 
-Writes deploy.prototxt, net.caffemodel, folded.prototxt, folded.caffemodel (no BatchNorm or Scale left), model.onnx (any
+Writes deploy.prototxt, net.caffemodel, folded.prototxt, folded.caffemodel (BatchNorm and Scale in the convolutions), model.onnx (any
 batch), model_batch1.onnx, model_int8.onnx (where there are training images) and model.json, or nothing at all: each is run
 in Caffe, OpenCV's two importers and ONNX Runtime on the same crops, and the scores must agree.
 """
@@ -27,7 +28,7 @@ from fer_lite import crops, names, runtimes
 from netgen import fold, nets, weights
 from paper import facts, ours
 
-INPUT = "float32, N x 3 x %d x %d, " + ours.COLOUR_ORDER + ", 0 to 255; a grey face is repeated on the three channels"
+KINDS = {1: "grey, 0 to 255", 3: "%s, 0 to 255; a grey face is repeated on the three channels" % ours.COLOUR_ORDER}  # channels -> input
 AT_ONCE = 50  # images
 
 
@@ -45,9 +46,8 @@ def deploy_net(path, model, prototxts):
     """The deploy net (NetParameter) among `prototxts` whose blobs the caffemodel has; of several the one of its name. Fail where none has."""
     final = [layer.name for layer in model.layer if layer.blobs][-1:]
     refusals = []
-    for net in sorted((text.read(prototxt, m.NetParameter) for prototxt in prototxts), key=lambda net: net.name != model.name):
+    for net in sorted(map(nets.read_deploy, prototxts), key=lambda net: net.name != model.name):
         try:
-            nets.input_shape(net)
             weights.check(model, net, path)
             return net
         except errors.Fail as refusal:
@@ -55,13 +55,13 @@ def deploy_net(path, model, prototxts):
                 refusals.insert(0, refusal)
             else:
                 refusals.append(refusal)
-    if not final or len(prototxts) == 1:
+    if refusals and (not final or len(prototxts) == 1):
         raise refusals[0]
-    raise errors.Fail("%s (final layer %s) fits no deploy net of prototxt/: name its own with DEPLOY=" % (path, final[0]))
+    raise errors.Fail("%s (final layer %s) fits no deploy net of prototxt/: name its own with DEPLOY=its.prototxt (--deploy)" % (path, final[0] if final else "none"))
 
 
-def mean_value(path, data_folder):
-    """The mean that the network was trained with: float32 3, from model.json beside it, else the data set's.
+def mean_value(path, data_folder, channels=3):
+    """The mean that the network was trained with: float32 C, from model.json beside it, else the data set's.
 
     Fail where there is none, or the run of this caffemodel was made with another.
     """
@@ -70,17 +70,27 @@ def mean_value(path, data_folder):
         return np.array(names.facts(beside)["mean"], np.float32)
     mean_file = os.path.join(data_folder, "mean.binaryproto")
     if not os.path.exists(mean_file):
-        raise errors.Fail("there is no %s, the mean that %s was trained with: run `%s` or name the folder with DATA="
+        raise errors.Fail("there is no %s, the mean that %s was trained with: run `%s`, name the folder with DATA=, or give the mean with MEAN="
                           % (mean_file, path, "make data SRC=ferplus"))
-    trained_with = run_record(path).get("inputs", {}).get("mean")
+    record = run_record(path)
+    trained_with = record.get("inputs", {}).get("mean")
     if trained_with and trained_with != files.sha256(mean_file):
         raise errors.Fail("%s is not the mean that %s was trained with (run.json): name that data set's folder with DATA="
                           % (mean_file, path))
     planes = binary.read_mean(mean_file)
+    values = planes.mean(axis=(1, 2))
     if np.ptp(planes, axis=(1, 2)).any():
-        raise errors.Fail("%s is no mean value a channel but a picture, which no ten crops can share: build it with `%s`"
-                          % (mean_file, "make data SRC=ferplus"))
-    return planes[:, 0, 0]
+        raise errors.Fail("%s is no mean value a channel but a picture, which no ten crops can share: build it with `%s`, or give its averages, "
+                          "MEAN='%s'" % (mean_file, "make data SRC=ferplus", " ".join("%.4g" % value for value in values)))
+    values = planes[:, 0, 0]
+    if len(values) != channels:
+        if channels == 3 == 3 * len(values) or len(set(values)) == 1:
+            values = np.repeat(values[:1], channels)
+        else:
+            raise errors.Fail("%s is a mean of colour, %s takes grey: give its own with MEAN=" % (mean_file, path))
+    if not record:
+        print("note: the mean subtracted is that of %s (%s); give the network's own with MEAN=" % (data_folder, " ".join("%.4g" % value for value in values)))
+    return values
 
 
 def run_record(path):
@@ -98,15 +108,17 @@ def shown_path(path):
     return inside if not inside.startswith("..") else os.path.join("...", *os.path.abspath(path).split(os.sep)[-3:])
 
 
-def describe(path, net, mean, name):
-    """The beginnings of model.json."""
-    run = run_record(path)
-    last, classes, size = run.get("sessions", [{}])[-1], nets.class_names(net), nets.input_shape(net)[-1]
+def describe(path, net, mean, name, scale=1.0, side=None):
+    """The beginnings of model.json. `scale`, `side`: as of `export`."""
+    run, (channels, size, _) = run_record(path), nets.input_shape(net)
+    last, classes = run.get("sessions", [{}])[-1], nets.class_names(net)
     return {
-        "name": name, "net": net.name, "classes": classes, "input": INPUT % (size, size), "colour_order": ours.COLOUR_ORDER,
-        "crop": size, "mean": [round(float(value), 6) for value in mean],
+        "name": name, "net": net.name, "classes": classes, "input": "float32, N x %d x %d x %d, %s" % (channels, size, size, KINDS[channels]),
+        **({"output": "logits"} if net.layer[-1].type != "Softmax" else {}), "colour_order": ours.COLOUR_ORDER,
+        "crop": size, "mean": [round(float(value), 6) for value in mean], **({"scale": scale} if scale != 1 else {}),
         "crops": facts.CROPS if size < facts.RESIZE else 1,  # shown of a face unless asked otherwise
         **({"resize": max(facts.RESIZE, size)} if tuple(classes) == facts.EXPRESSIONS else {}),  # CIFAR's are padded instead
+        **({"images_resized": side} if side else {}),
         "source": {"caffemodel": shown_path(path), "sha256": files.sha256(path),
                    "engine": run.get("inputs", {}).get("engine"), "git_commit": last.get("git_commit"),
                    "iterations": run.get("iteration")},
@@ -123,8 +135,8 @@ def write(path, net, model, about, folder, calibration=None, test=None):
     """Write the network's files in `folder`; `about` (model.json's dict) gains the accuracies that `test` finds."""
     mean = np.array(about["mean"], np.float32)
     folded = fold.fold(net, model)
-    header = "%s\nInput: data, %s, minus the mean %s." % (
-        net.name, about["input"].replace("N x", "%d x" % net.layer[0].input_param.shape[0].dim[0]), " ".join(map(str, about["mean"])))
+    header = "%s\nInput: %s, %s, minus the mean %s." % (
+        net.name, net.layer[0].top[0], about["input"].replace("N x", "%d x" % net.layer[0].input_param.shape[0].dim[0]), " ".join(map(str, about["mean"])))
     for (prototxt, caffemodel), (some_net, some_model) in zip(names.CAFFE, ((net, _only_blobs(net, model)), folded)):
         text.write(os.path.join(folder, prototxt), some_net, header)
         binary.write(os.path.join(folder, caffemodel), some_model)
@@ -151,14 +163,11 @@ def _only_blobs(net, model):
     return kept
 
 
-def accuracies(folder, split, size):
-    """A function: {file: path of an ONNX model} -> how many images of the part each classifies right, as model.json has it.
+def accuracies(part, labels, split, size):
+    """A function: {file: path of an ONNX model} -> how many images of a data.Part each classifies right, as model.json has it.
 
-    Of FER+'s votes (data/ferplus_votes) the images and labels of the paper's rule are counted, as for the other networks.
+    Of FER+'s votes (data/ferplus_votes) the images and `labels` of the paper's rule are counted, as for the other networks.
     """
-    part = data.open_part(folder, split, (3, size, size))
-    labels = paper_labels(folder, split)
-
     def test(paths):
         ran = {name: runtimes.onnx_runtime(path, threads=parallel.count()) for name, path in paths.items()}
         right, seen, count = {name: np.zeros(2, int) for name in paths}, 0, part.count if labels is None else int((labels != NONE).sum())
@@ -186,34 +195,53 @@ def paper_labels(folder, split):
     return by_votes("paper", built.votes(folder, split, built.table(folder, split)))
 
 
-def has_part(folder, split):
-    return os.path.isfile(os.path.join(folder, split + "_lmdb", "data.mdb"))
+def part_of(about, folder, split, side, what):
+    """The data.Part to use with a network, or None, with a line that says `what` is left out and why. `side`: as of `export`."""
+    try:
+        if not os.path.isfile(os.path.join(folder, split + "_lmdb", "data.mdb")):
+            raise errors.Fail("no %s/%s_lmdb" % (folder, split))
+        part = data.open_part(folder, split, (len(about["mean"]), about["crop"], about["crop"]), np.array(about["mean"], np.float32), side)
+        if paper_labels(folder, split) is None:
+            data.check_labels(part, len(about["classes"]), about["net"])
+        return part
+    except errors.Fail as reason:
+        print("%s: %s" % (what, reason))
+        return None
 
 
-def export(path, out, data_folder, split="valid", caffe="bash env/run python3", prototxts=None, name=None, more={}, extra=None, temperature=1.0):
+def export(path, out, data_folder, split="valid", caffe="bash env/run python3", prototxts=None, name=None, more={}, extra=None,
+           temperature=1.0, mean=None, scale=1.0, side=None, logits=False):
     """Export the caffemodel at `path` to the folder `out`, whole or not at all; return model.json's dict.
 
     `data_folder`: where train_lmdb (int8) and SPLIT_lmdb (what it costs) lie, neither needed; `caffe`: the command that runs
     Python with Caffe, "" to go without that check; `more`: further entries of model.json; `extra`: a function from that dict
-    to {name: text} of further files; `temperature`: the final layer is divided by it (evaluation/temperature.py).
+    to {name: text} of further files; `temperature`: the final layer is divided by it (evaluation/temperature.py);
+    `mean` (1 or C numbers), `scale`, `side`: of a foreign net, as of evaluation.test.run; `logits`: without a softmax of ours.
     """
     if os.path.exists(out) and not os.path.exists(os.path.join(out, names.FACTS)) and not (os.path.isdir(out) and not os.listdir(out)):
         raise errors.Fail("%s is there and no exported network: choose another OUT=" % out)
     model = binary.read(path, m.NetParameter)
     net = deploy_net(path, model, prototxts or _own_prototxt(path) or sorted(glob.glob("prototxt/*_deploy.prototxt")))
-    about = describe(path, net, mean_value(path, data_folder), name or os.path.basename(os.path.normpath(out)))
+    channels = nets.input_shape(net)[0]
+    if mean is not None and len(mean) not in (1, channels):
+        raise errors.Fail("MEAN= has %d numbers, %s takes %d channels: give one, or one for each (blue, green, red)" % (len(mean), net.name, channels))
+    mean = mean_value(path, data_folder, channels) if mean is None else np.resize(mean, channels)
+    if not logits and net.layer[-1].type != "Softmax":
+        print("note: %s ends in %s: a Softmax is added, so that its files give probabilities (LOGITS=1 leaves it out)" % (net.name, net.layer[-1].type))
+    net = nets.scaled(net if logits else nets.with_softmax(net), scale)
+    about = describe(path, net, mean, name or os.path.basename(os.path.normpath(out)), scale, side)
     if temperature != 1:
         model, about["temperature"] = fold.tempered(net, model, temperature), temperature
-    calibration = quantize.calibration_crops(data_folder, about["crop"]) if has_part(data_folder, "train") else None
-    if calibration is None:
-        print("no %s/train_lmdb to calibrate int8 on: %s is left out" % (data_folder, names.INT8))
-    test = accuracies(data_folder, split, about["crop"]) if has_part(data_folder, split) else None
-    if test is None:
-        print("no %s/%s_lmdb: accuracies are not measured" % (data_folder, split))
+    training = part_of(about, data_folder, "train", side, "%s is left out" % names.INT8)
+    tested = part_of(about, data_folder, split, side, "accuracies are not measured")
+    calibration = quantize.calibration_crops(training, about["crop"]) if training else None
+    test = accuracies(tested, paper_labels(data_folder, split), split, about["crop"]) if tested else None
     with files.replacing(out) as folder:
         os.makedirs(folder)
         write(path, net, model, about, folder, calibration, test)
-        about["checks"] = check.compare(folder, about, caffe, check.some_crops(about, data_folder, split))
+        about["checks"] = check.compare(folder, about, caffe, check.some_crops(about, tested))
+        if prototxts:
+            check.set_aside(about["checks"])
         print(check.table(about["checks"]))
         check.require(about["checks"], path)
         about["versions"] = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__,
@@ -251,13 +279,19 @@ def main():
     parser.add_argument("--out", help="folder (default: exports/ and the model's name)")
     parser.add_argument("--deploy", help="its deploy prototxt (default: the one of prototxt/ that fits)")
     parser.add_argument("--data", default="data/ferplus", help="data set's folder: mean, images for int8 and its accuracy")
+    parser.add_argument("--mean", nargs="+", metavar="V", help="what the network wants subtracted: a number, one for each channel (blue, green, red), "
+                        "or a mean file (default: the data set's)")
+    parser.add_argument("--scale", type=float, default=1.0, help="what pixels are multiplied by after that, such as 0.00390625")
+    parser.add_argument("--resize", type=int, metavar="SIDE", help="resize the data set's images to it before they are cropped")
+    parser.add_argument("--logits", action="store_true", help="the scores as the net gives them, without a softmax of ours")
     parser.add_argument("--split", default="valid", help="part on which accuracies are measured")
     parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')
     parser.add_argument("--temperature", type=float, default=1.0, help="divide the final layer by it (`python3 -m evaluation.temperature` fits it)")
     args = parser.parse_args()
     path = find(args.model)
     out = args.out or os.path.join("exports", default_name(path))
-    about = export(path, out, args.data, args.split, args.caffe, [args.deploy] if args.deploy else None, temperature=args.temperature)
+    about = export(path, out, args.data, args.split, args.caffe, [args.deploy] if args.deploy else None,
+                   temperature=args.temperature, mean=data.own_mean(args.mean), scale=args.scale, side=args.resize, logits=args.logits)
     print(report(about, out))
 
 

@@ -20,12 +20,11 @@ IMAGES = 500  # for calibration; the LMDB is shuffled, so that its first ones ar
 QUANTISED = ["Conv", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat"]
 
 
-def calibration_crops(folder, size, images=IMAGES):
-    """float32 N x 3 x size x size, 0 to 255: one crop each of the first training images in the data set's `folder`.
+def calibration_crops(part, size, images=IMAGES):
+    """float32 N x C x size x size, 0 to 255: one crop each of the first images of a data.Part, the training one.
 
     The ten crops take turns.
     """
-    part = data.open_part(folder, "train", (3, size, size))
     batch = next(data.batches(part, images))
     ten = crops.ten_crops(batch.images, np.float32(0), size)
     return ten[np.arange(len(ten)), np.arange(len(ten)) % ten.shape[1]]

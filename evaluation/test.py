@@ -16,11 +16,12 @@ import numpy as np
 
 import engines
 from common import built, errors, files, progress, streams
-from common.caffe import lmdbs, text
-from common.caffe import messages as m
+from common import runs as kept_runs
+from common.caffe import lmdbs
 from evaluation import data, metrics
 from evaluation import scores as scores_file
 from evaluation.report.show import table
+from fer_lite.names import FACTS
 from netgen import nets, weights
 from paper import facts
 
@@ -41,13 +42,9 @@ def score(test, part, split, classes):
             _refuse_blank(part, blank, len(keys))
     if blank:
         print("warning: %d of the %d images in %s are blank" % (blank, len(keys), part.folder), file=sys.stderr)
-    labels = np.concatenate(labels)
-    if labels.max() >= len(classes):
-        raise errors.Fail("%s holds labels up to %d, the network has %d classes: take this data set's deploy net"
-                          % (part.folder, labels.max(), len(classes)))
     names = [part.names.get(key, "") for key in keys]
     return scores_file.Scores(
-        np.array(keys), np.array(names), labels, np.concatenate(ten), np.concatenate(one), np.array(classes), split)
+        np.array(keys), np.array(names), np.concatenate(labels), np.concatenate(ten), np.concatenate(one), np.array(classes), split)
 
 
 def _refuse_blank(part, blank, seen):
@@ -57,12 +54,13 @@ def _refuse_blank(part, blank, seen):
                           "SPLIT=valid, or get the complete file and %s" % (part.folder, lmdbs.remedy(part.folder)))
 
 
-def inputs(deploy, weights_path, data_folder, split, engine, folded):
-    """What decides a result, by content; None where data_prep's manifest is not there to say what the data are."""
+def inputs(deploy, weights_path, data_folder, split, engine, folded, mean=None, scale=1.0, side=None):
+    """What decides a result, by content; None where data_prep's manifest is not there to say what the data are. Arguments as those of `run`."""
     with contextlib.suppress(errors.Fail, KeyError):
         manifest = built.manifest(data_folder)
         return {"deploy_sha256": files.sha256(deploy), "weights_sha256": files.sha256(weights_path), "engine": engine, "folded": folded,
-                "data": [manifest["parts"][split][what] for what in ("pixels_sha256", "table_sha256")] + manifest["mean"]}
+                "data": [manifest["parts"][split][what] for what in ("pixels_sha256", "table_sha256")] + manifest["mean"],
+                **({"shown": [None if mean is None else mean.tolist(), scale, side]} if mean is not None or scale != 1 or side else {})}
     return None
 
 
@@ -74,28 +72,57 @@ def is_same(path, found):
     return False
 
 
-def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None, gpu=None, engine="caffe"):
-    """Test one network; write its scores and metrics in the folder `out`; return the metrics (dict)."""
-    net = text.read(deploy, m.NetParameter)
-    shape = nets.input_shape(net)
+def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None, gpu=None, engine="caffe", mean=None, scale=1.0, side=None):
+    """Test one network; write its scores and metrics in the folder `out`; return the metrics (dict).
+
+    `mean`, `scale`: what is subtracted from a pixel (1 or C numbers; default: the data set's mean), and what it is then multiplied by;
+    `side`: images are resized to it before they are cropped.
+    """
+    net = nets.read_deploy(deploy)
     if not os.path.exists(weights_path):
         raise errors.Fail("there are no weights %s: train them with `make finetune` (or `make pretrain`)" % weights_path)
     model = weights.load(weights_path, net)
-    part = data.open_part(data_folder, split, shape)
+    part = data.open_part(data_folder, split, nets.input_shape(net), mean, side)
+    data.check_labels(part, nets.output_shape(net)[0], net.name)
+    notes(net, weights_path, part, mean)
+    ready = nets.with_softmax(nets.scaled(net, scale))
     start = time.time()
-    with engines.scorer(engine, net, model, part.mean, folded, workers, gpu) as test:
+    with engines.scorer(engine, ready, model, part.mean, folded, workers, gpu) as test:
         scores = score(test, part, split, nets.class_names(net))
     seconds = time.time() - start
     scores_file.write(os.path.join(out, "scores_%s.npz" % split), scores)
     summary = metrics.summary(scores)
     summary["made_from"] = {
         "net": net.name, "deploy": deploy, "weights": weights_path, "weights_sha256": files.sha256(weights_path),
-        "inputs": inputs(deploy, weights_path, data_folder, split, engine, folded), "lmdb": part.folder, "crops": facts.CROPS, "engine": engine, "folded": folded, "images_per_second": round(len(scores.labels) / seconds, 1),
+        "inputs": inputs(deploy, weights_path, data_folder, split, engine, folded, mean, scale, side),
+        "lmdb": part.folder, "crops": facts.CROPS, "engine": engine, "folded": folded, "images_per_second": round(len(scores.labels) / seconds, 1),
     }
+    if mean is not None or scale != 1 or side or part.shown != part.shape:
+        summary["made_from"].update(mean=[float(x) for x in part.mean.mean(axis=(1, 2))], scale=scale, shown="x".join(map(str, part.shown)))
     with files.replacing(os.path.join(out, "metrics_%s.json" % split)) as temporary, open(temporary, "w") as f:
         json.dump(summary, f, indent=1)
         f.write("\n")
     return summary
+
+
+def notes(net, weights_path, part, mean):
+    """Say what is not to be seen, and may be other than the network's owner expects."""
+    said = []
+    beside = os.path.dirname(weights_path)
+    if mean is None and not kept_runs.read(beside) and not os.path.exists(os.path.join(beside, FACTS)):
+        said.append("the mean subtracted is that of %s (%s); for the network's own give --mean" % (
+            os.path.dirname(part.folder), " ".join("%.4g" % x for x in part.mean.mean(axis=(1, 2)))))
+    if part.shown != part.shape:
+        said.append("images of %s are shown as %s" % tuple("x".join(map(str, shape)) for shape in (part.shape, part.shown)))
+    if net.layer[-1].type != "Softmax":
+        said.append("%s ends in %s: probabilities are the softmax of its scores" % (net.name, net.layer[-1].type))
+    for layer in net.layer:
+        p = layer.batch_norm_param
+        if layer.type == "BatchNorm" and p.HasField("use_global_stats") and not p.use_global_stats:
+            said.append("layer %s has use_global_stats: false: as in Caffe, an image's scores depend on the others of its batch" % layer.name)
+            break
+    for each in said:
+        print("note: " + each, file=sys.stderr)
 
 
 @errors.main
@@ -107,6 +134,10 @@ def main():
     parser.add_argument("--data", default="data/ferplus", help="folder with SPLIT_lmdb and mean.binaryproto")
     parser.add_argument("--split", default="test", help="test (PrivateTest, the paper's) or valid (PublicTest)")
     parser.add_argument("--out", help="folder for the scores (default: the weights' folder)")
+    parser.add_argument("--mean", nargs="+", metavar="V", help="what the network wants subtracted: a number, one for each channel (blue, green, red), "
+                        "or a mean file (default: the data set's)")
+    parser.add_argument("--scale", type=float, default=1.0, help="what pixels are multiplied by after that, such as 0.00390625")
+    parser.add_argument("--resize", type=int, metavar="SIDE", help="resize the images to it before they are cropped")
     parser.add_argument("--unfolded", action="store_true", help="keep BatchNorm and Scale as layers")
     parser.add_argument("--workers", type=int, help="processes (default: THREADS or one for each core)")
     parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
@@ -115,12 +146,13 @@ def main():
     args = parser.parse_args()
     out = args.out or os.path.dirname(args.weights) or "."
     made = os.path.join(out, "metrics_%s.json" % args.split)
-    if args.if_changed and os.path.exists(made) and is_same(made, inputs(args.deploy, args.weights, args.data, args.split, args.engine, not args.unfolded)):
+    if args.if_changed and os.path.exists(made) and is_same(made, inputs(
+            args.deploy, args.weights, args.data, args.split, args.engine, not args.unfolded, data.own_mean(args.mean), args.scale, args.resize)):
         os.utime(made)  # make goes by times, and found something newer
         print("%s stands: nothing that it was made from has changed" % made, file=sys.stderr)
         return
     summary = run(args.deploy, args.weights, args.data, args.split, out, not args.unfolded, args.workers,
-                  args.gpu, args.engine)
+                  args.gpu, args.engine, data.own_mean(args.mean), args.scale, args.resize)
     print(table(summary))
     print("\nwrote %s" % os.path.join(out, "{scores_%s.npz,metrics_%s.json}" % (args.split, args.split)))
 

@@ -76,6 +76,8 @@ def _member(path, threads):
     except (KeyError, ValueError):
         raise errors.Fail("%s is no network of this project (its metadata name no classes): take one that `make export` wrote"
                           % path) from None
+    if about.get("output") == "logits":
+        raise errors.Fail("%s gives scores, not probabilities: export it again without LOGITS=1" % path)
     return runtimes.of_session(session), classes, size
 
 

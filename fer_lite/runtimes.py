@@ -3,6 +3,7 @@
 Every Runtime takes float32 N x 3 x 32 x 32, BGR, 0 to 255 (not centred), and gives float32 N x classes. Needs numpy,
 OpenCV 4 and ONNX Runtime alone.
 """
+import functools
 import os
 from collections import namedtuple
 
@@ -40,6 +41,7 @@ def of_session(made, name="ONNX Runtime"):
     data = made.get_inputs()[0]
 
     def probabilities(crops):
+        crops = crops[:, :data.shape[1]]  # faces are grey on all three channels: a network of one takes the first
         parts = [crops[i:i + 1] for i in range(len(crops))] if data.shape[0] == 1 else [crops]
         return np.concatenate([made.run(None, {data.name: part})[0] for part in parts])
 
@@ -55,7 +57,7 @@ def ensemble(members):
 def opencv_onnx(path, name="OpenCV, ONNX importer", one_by_one=False):
     """A Runtime from an ONNX file by OpenCV's importer."""
     net = _opencv(path, lambda: cv2.dnn.readNetFromONNX(path))
-    return Runtime(name, lambda crops: _forward(net, crops, one_by_one))
+    return Runtime(name, lambda crops: _opencv(path, lambda: _forward(net, crops, one_by_one)))
 
 
 def opencv_caffe(prototxt, caffemodel, mean, name="OpenCV, Caffe importer"):
@@ -63,31 +65,31 @@ def opencv_caffe(prototxt, caffemodel, mean, name="OpenCV, Caffe importer"):
     if not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise errors.Fail("OpenCV %s has no Caffe importer: take an OpenCV 4 (env/deploy.txt)" % cv2.__version__)
     net = _opencv(caffemodel, lambda: cv2.dnn.readNetFromCaffe(prototxt, caffemodel))
-    return Runtime(name, lambda crops: _forward(net, crops - mean[:, None, None]))
+    return Runtime(name, lambda crops: _opencv(caffemodel, lambda: _forward(net, crops - mean[:, None, None])))
 
 
 def of_folder(folder, mean):
-    """Every Runtime of an exported network, int8 last (where the folder has it). One thread each: for a few crops more are slower."""
+    """Every Runtime of an exported network, int8 last (where the folder has it), as (name, function that opens it). One thread each: for
+    a few crops more are slower."""
     def path(name):
         return os.path.join(folder, name)
 
-    found = [opencv_caffe(path(prototxt), path(caffemodel), mean, "OpenCV, Caffe importer, " + prototxt)
+    found = [("OpenCV, Caffe importer, " + prototxt, functools.partial(opencv_caffe, path(prototxt), path(caffemodel), mean))
              for prototxt, caffemodel in names.CAFFE]
-    found += [opencv_onnx(path(names.FLOAT), "OpenCV, ONNX importer, " + names.FLOAT),
-              onnx_runtime(path(names.FLOAT), "ONNX Runtime, " + names.FLOAT, threads=1)]
-    if os.path.exists(path(names.BATCH1)):
-        found += [opencv_onnx(path(names.BATCH1), "OpenCV, ONNX importer, " + names.BATCH1, one_by_one=True),
-                  onnx_runtime(path(names.BATCH1), "ONNX Runtime, " + names.BATCH1, threads=1)]
+    for file in (names.FLOAT, names.BATCH1):
+        if os.path.exists(path(file)):
+            found += [("OpenCV, ONNX importer, " + file, functools.partial(opencv_onnx, path(file), one_by_one=file == names.BATCH1)),
+                      ("ONNX Runtime, " + file, functools.partial(onnx_runtime, path(file), threads=1))]
     if os.path.exists(path(names.INT8)):
-        found.append(onnx_runtime(path(names.INT8), "ONNX Runtime, " + names.INT8, threads=1))
+        found.append(("ONNX Runtime, " + names.INT8, functools.partial(onnx_runtime, path(names.INT8), threads=1)))
     return found
 
 
-def _opencv(path, read):
+def _opencv(path, work):
     try:
-        return read()
-    except cv2.error:
-        raise errors.Fail("%s: OpenCV %s cannot import it" % (path, cv2.__version__)) from None
+        return work()
+    except cv2.error as problem:
+        raise errors.Fail("%s: OpenCV %s cannot import it (%s)" % (path, cv2.__version__, " ".join(problem.err.split()))) from None
 
 
 def _forward(net, crops, one_by_one=False):

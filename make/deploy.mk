@@ -1,18 +1,24 @@
 # Trained networks in use: `make predict`, `make export`, `make models-check`, `make model`. Included by the Makefile.
 #   make predict IMAGE=photo.jpg [MODEL=models/resnet20_votes, or A+B] [CROPS=10|1] [FACES=detect|given] [DRAW=out.jpg] [FPS=5] [CSV=1]
 #   make export MODEL=runs/.../final.caffemodel [OUT=exports/NAME] [DATA=data/ferplus]
+#   make export MODEL=their.caffemodel DEPLOY=their.prototxt [MEAN='104 117 123'] [SCALE=0.017] [RESIZE=54] [LOGITS=1]     another's network
 #   make model MODEL=runs/.../trial1 NAME=resnet32_cifar10
 # DEPLOY_PYTHON: Python 3.10 or later. DEPLOY_PIP: more arguments for pip. CAFFE=none: export without Caffe to check against.
 
 DEPLOY_PYTHON ?= python3
 DEPLOY_PIP    ?=
 DEPLOY_ENV    ?= $(call cached,deploy,deploy export web)
-DEPLOY        := $(OWN_PYTHON) $(call q,$(DEPLOY_ENV)/bin/python)
+DEPLOY_RUN    := $(OWN_PYTHON) $(call q,$(DEPLOY_ENV)/bin/python)
 $(call renew_venv,$(DEPLOY_ENV))
 
 MODEL  ?=
 OUT    ?=
 NAME   ?=
+DEPLOY ?=
+MEAN   ?=
+SCALE  ?=
+RESIZE ?=
+LOGITS ?=
 IMAGE  ?=
 DATA   ?= $(W)data/ferplus
 CROPS  ?=
@@ -37,30 +43,31 @@ $(DEPLOY_ENV)/.complete: env/deploy.txt
 	  { echo "error: this needs Python 3.10 or later, and $(DEPLOY_PYTHON) is none: set DEPLOY_PYTHON=python3.12 or the like" >&2; exit 1; }
 	@$(call make_venv,$(DEPLOY_ENV),$(DEPLOY_PYTHON),NumPy$(comma) OpenCV and ONNX Runtime (half a minute),DEPLOY_ENV)
 	@echo '*' > $(call q,$(DEPLOY_ENV))/.gitignore
-	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt
+	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt
 	@touch $(call q,$@)
 
 $(DEPLOY_ENV)/.complete-export: env/export.txt $(DEPLOY_ENV)/.complete
-	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt -r env/export.txt
+	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt -r env/export.txt
 	@touch $(call q,$@)
 
 .PHONY: export
 export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
-	@$(DEPLOY) -m deploy.export $(call q,$(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/))) \
-	  $(call opt,--out,$(OUT)) --data=$(call q,$(DATA)) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
+	@$(DEPLOY_RUN) -m deploy.export $(call q,$(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/))) \
+	  $(call opt,--out,$(OUT)) --data=$(call q,$(DATA)) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE) \
+	  $(call opt,--deploy,$(DEPLOY)) $(if $(MEAN),--mean $(foreach value,$(MEAN),$(call q,$(value)))) $(call opt,--scale,$(SCALE)) $(call opt,--resize,$(RESIZE)) $(if $(LOGITS),--logits)
 
 .PHONY: predict
 predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
-	@$(DEPLOY) -m fer_lite $(call q,$(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number))) \
+	@$(DEPLOY_RUN) -m fer_lite $(call q,$(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number))) \
 	  $(call opt,--model,$(MODEL)) $(CROPS:%=--crops %) --faces $(FACES) $(call opt,--draw,$(DRAW)) $(call opt,--fps,$(FPS)) $(if $(CSV),--csv)
 
 .PHONY: models-check
 models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, and the same scores in every runtime
-	@$(DEPLOY) -m deploy.check $(call q,$(MODELS)) $(DEPLOY_CAFFE)
+	@$(DEPLOY_RUN) -m deploy.check $(call q,$(MODELS)) $(DEPLOY_CAFFE)
 
 .PHONY: model
 model: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## models/NAME from the run in MODEL: its files, checked, its model card, the checksums
-	@$(DEPLOY) -m deploy.card $(call q,$(or $(MODEL),$(error model needs MODEL=runs/.../trial1))) --name=$(call q,$(or $(NAME),$(error model needs NAME=))) \
+	@$(DEPLOY_RUN) -m deploy.card $(call q,$(or $(MODEL),$(error model needs MODEL=runs/.../trial1))) --name=$(call q,$(or $(NAME),$(error model needs NAME=))) \
 	  --root=$(call q,$(MODELS)) --data=$(call q,$(DATA)) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
 
 # Ready-made packages to compare with, in an environment of their own; where they do not install, bench says so and goes on.
@@ -79,8 +86,8 @@ $(RIVALS_ENV)/.complete: env/rivals.txt env/rivals_need.txt
 bench: bench-deploy
 bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in every runtime, and in ready-made packages (RIVALS=none: without them)
 	@$(if $(filter none,$(RIVALS)),,$(MAKE) $(call q,$(RIVALS_ENV)/.complete) ||) true
-	@$(DEPLOY) -m benchmarks.deploy $(call opt,--model,$(MODEL)) --caffe=$(call q,$(RUN) python3) $(if $(filter none,$(RIVALS)),,--rivals=$(call q,$(RIVALS_PYTHON))) $(BENCH)
+	@$(DEPLOY_RUN) -m benchmarks.deploy $(call opt,--model,$(MODEL)) --caffe=$(call q,$(RUN) python3) $(if $(filter none,$(RIVALS)),,--rivals=$(call q,$(RIVALS_PYTHON))) $(BENCH)
 
 test: $(if $(TESTS),,test-deploy)
 test-deploy: $(DEPLOY_ENV)/.complete-export | env ## test export, predict and their kin, beside real Caffe
-	@$(DEPLOY) -m pytest -q tests/test_deploy.py tests/test_deploy_predict.py tests/test_readme.py
+	@$(DEPLOY_RUN) -m pytest -q tests/test_deploy.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_readme.py

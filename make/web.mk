@@ -18,7 +18,7 @@ deploy/web/node_modules/.complete: deploy/web/package.json deploy/web/package-lo
 	@touch $@
 
 $(DEPLOY_ENV)/.complete-web: env/web.txt $(DEPLOY_ENV)/.complete-export
-	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/web.txt
+	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/web.txt
 	@touch $(call q,$@)
 
 # What cannot be had here is named by the tests that are left out for it.
@@ -28,4 +28,4 @@ test-web: $(DEPLOY_ENV)/.complete-web ## test the page in headless Chromium (as 
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  test $$(id -u) != 0 || ! command -v apt-get >/dev/null || { echo 'installing Chromium for the tests of the page'; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null; } || true
-	@$(DEPLOY) -m pytest -q -rs tests/test_web.py
+	@$(DEPLOY_RUN) -m pytest -q -rs tests/test_web.py

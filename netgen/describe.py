@@ -23,7 +23,8 @@ def costs(net):
     for layer in net.layer:
         bottoms = [shapes[name] for name in layer.bottom]
         if layer.type not in RULES:
-            raise errors.Fail("describe knows no layer of type %s (%s)" % (layer.type, layer.name))
+            raise errors.Fail("layer %s is of type %s, which this project does not know (it knows %s): use this net in Caffe itself"
+                              % (layer.name, layer.type, ", ".join(RULES)))
         shape, trainable, fixed, macs = RULES[layer.type](layer, bottoms)
         for top in layer.top:
             shapes[top] = shape
@@ -41,36 +42,94 @@ def activations(net):
     return sum(math.prod(cost.shape) for cost in {top: cost for layer, cost in zip(net.layer, costs(net)) for top in layer.top}.values())
 
 
+def sides(parameter, kind, default):
+    """(height, width) of a Convolution's or Pooling's kernel, stride, pad or dilation, in either of Caffe's ways of writing them."""
+    if kind != "dilation" and (parameter.HasField(kind + "_h") or parameter.HasField(kind + "_w")):
+        return getattr(parameter, kind + "_h"), getattr(parameter, kind + "_w")
+    field = "kernel_size" if kind == "kernel" else kind
+    value = getattr(parameter, field)
+    values = [value] * parameter.HasField(field) if isinstance(value, int) else list(value)
+    return tuple(values * (2 if len(values) == 1 else 1)) or (default, default)
+
+
+def demand(layer, true, what):
+    """Fail, naming the layer, unless `true`: what this project computes the shapes of."""
+    if not true:
+        raise errors.Fail("layer %s (%s): only %s: use this net in Caffe itself" % (layer.name, layer.type, what))
+
+
+def pooled(layer, shape):
+    """How many windows a Pooling layer has, (height, width). Caffe rounds up unless told; a window that begins in the padding is left out."""
+    p, round_ = layer.pooling_param, math.floor if layer.pooling_param.round_mode == m.PoolingParameter.FLOOR else math.ceil
+    found = []
+    for side, kernel, stride, pad in zip(shape[1:], sides(p, "kernel", 0), sides(p, "stride", 1), sides(p, "pad", 0)):
+        demand(layer, 0 < kernel <= side + 2 * pad, "windows that fit its %s" % "x".join(map(str, shape)))
+        count = round_((side + 2 * pad - kernel) / stride) + 1
+        found.append(count - (pad > 0 and (count - 1) * stride >= side + pad))
+    return tuple(found)
+
+
 def _input(layer, bottoms):
     return tuple(layer.input_param.shape[0].dim[1:]), 0, 0, 0
 
 
 def _convolution(layer, bottoms):
-    p, (channels, height, width) = layer.convolution_param, bottoms[0]
-    kernel, stride = p.kernel_size[0], p.stride[0] if p.stride else 1
-    pad = p.pad[0] if p.pad else 0
-    shape = (p.num_output,) + tuple((side + 2 * pad - kernel) // stride + 1 for side in (height, width))
-    weights = p.num_output * channels * kernel * kernel
+    p, (channels, *before) = layer.convolution_param, bottoms[0]
+    demand(layer, p.axis == 1 and len(before) == 2 and len(p.kernel_size) < 3, "two dimensions, axis 1")
+    demand(layer, channels % p.group == 0 == p.num_output % p.group, "groups that divide its %d and %d channels" % (channels, p.num_output))
+    kernel = sides(p, "kernel", 0)
+    shape = (p.num_output,) + tuple(
+        (side + 2 * pad - (dilation * (k - 1) + 1)) // stride + 1 for side, k, stride, pad, dilation
+        in zip(before, kernel, sides(p, "stride", 1), sides(p, "pad", 0), sides(p, "dilation", 1)))
+    demand(layer, min(kernel) > 0 and min(shape) > 0, "kernels that fit its %s" % "x".join(map(str, bottoms[0])))
+    weights = p.num_output * channels // p.group * kernel[0] * kernel[1]
     return shape, weights + p.bias_term * p.num_output, 0, weights * shape[1] * shape[2]
 
 
 def _inner_product(layer, bottoms):
     p = layer.inner_product_param
+    demand(layer, p.axis == 1, "axis 1")
     weights = p.num_output * math.prod(bottoms[0])
     return (p.num_output,), weights + p.bias_term * p.num_output, 0, weights
 
 
 def _pooling(layer, bottoms):
-    p, (channels, height, width) = layer.pooling_param, bottoms[0]
-    if p.global_pooling:
-        return (channels, 1, 1), 0, 0, 0
-    round_ = math.floor if p.round_mode == m.PoolingParameter.FLOOR else math.ceil
-    sides = (round_((side - p.kernel_size) / p.stride) + 1 for side in (height, width))
-    return (channels,) + tuple(sides), 0, 0, 0
+    demand(layer, len(bottoms[0]) == 3 and len(layer.top) == 1, "maps, and one top")
+    return (bottoms[0][:1] + ((1, 1) if layer.pooling_param.global_pooling else pooled(layer, bottoms[0]))), 0, 0, 0
+
+
+def concat_axis(layer, rank):
+    """The axis of a Concat, counted from 1 (0 is the batch), in either of Caffe's ways of writing it."""
+    p = layer.concat_param
+    axis = p.concat_dim if p.HasField("concat_dim") else p.axis % (rank + 1)
+    demand(layer, 0 < axis <= rank, "axis 1 and above")
+    return axis
 
 
 def _concat(layer, bottoms):
-    return (sum(b[0] for b in bottoms),) + bottoms[0][1:], 0, 0, 0
+    axis, shape = concat_axis(layer, len(bottoms[0])), list(bottoms[0])
+    shape[axis - 1] = sum(bottom[axis - 1] for bottom in bottoms)
+    return tuple(shape), 0, 0, 0
+
+
+def _flatten(layer, bottoms):
+    p = layer.flatten_param
+    demand(layer, p.axis == 1 and p.end_axis % (len(bottoms[0]) + 1) == len(bottoms[0]), "axis 1 to the last")
+    return (math.prod(bottoms[0]),), 0, 0, 0
+
+
+def _reshape(layer, bottoms):
+    """Caffe's 0 copies a side, its -1 is what is left over. The first number is the batch's, unless axis is 1."""
+    p, dims = layer.reshape_param, list(layer.reshape_param.shape.dim)
+    demand(layer, p.axis in (0, 1) and p.num_axes == -1, "axis 0 or 1, num_axes -1")
+    batch = [] if p.axis else [dims.pop(0)] if dims else [None]
+    demand(layer, batch in ([], [0], [-1]), "shapes that begin with the batch as dim: 0")
+    demand(layer, (batch + dims).count(-1) < 2 and len(dims) and 0 not in dims[len(bottoms[0]):], "one -1, and 0 where there is a side to copy")
+    shape = [bottoms[0][i] if side == 0 else side for i, side in enumerate(dims)]
+    known, numbers = math.prod(side for side in shape if side > 0), math.prod(bottoms[0])
+    shape = tuple(numbers // known if side < 0 else side for side in shape)
+    demand(layer, math.prod(shape) == numbers, "shapes of its %d numbers an image" % numbers)
+    return shape, 0, 0, 0
 
 
 def _batch_norm(layer, bottoms):
@@ -78,17 +137,30 @@ def _batch_norm(layer, bottoms):
 
 
 def _scale(layer, bottoms):
-    return bottoms[0], bottoms[0][0] * (1 + layer.scale_param.bias_term), 0, 0
+    p = layer.scale_param
+    demand(layer, p.axis == 1 and p.num_axes == 1 and len(bottoms) == 1, "one bottom, a number for each channel (axis 1, num_axes 1)")
+    return bottoms[0], bottoms[0][0] * (1 + p.bias_term), 0, 0
+
+
+def _prelu(layer, bottoms):
+    return bottoms[0], 1 if layer.prelu_param.channel_shared else bottoms[0][0], 0, 0
+
+
+def _softmax(layer, bottoms):
+    demand(layer, layer.softmax_param.axis % (len(bottoms[0]) + 1) == 1, "axis 1")
+    return bottoms[0], 0, 0, 0
 
 
 def _same(layer, bottoms):
+    demand(layer, all(bottom == bottoms[0] for bottom in bottoms), "bottoms of one shape, not of %s" % " and ".join(
+        "x".join(map(str, bottom)) for bottom in bottoms))
     return bottoms[0], 0, 0, 0
 
 
 RULES = {
-    "Input": _input, "Convolution": _convolution, "InnerProduct": _inner_product, "Pooling": _pooling,
-    "Concat": _concat, "BatchNorm": _batch_norm, "Scale": _scale, "ReLU": _same, "Eltwise": _same, "Power": _same,
-    "Softmax": _same,
+    "Input": _input, "Convolution": _convolution, "InnerProduct": _inner_product, "Pooling": _pooling, "Concat": _concat,
+    "BatchNorm": _batch_norm, "Scale": _scale, "PReLU": _prelu, "Flatten": _flatten, "Reshape": _reshape, "Softmax": _softmax,
+    **dict.fromkeys(("ReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "Eltwise", "Power", "Dropout", "LRN"), _same),
 }
 
 
@@ -111,7 +183,7 @@ def report(net, paper_k=None, layers=False):
         "  trainable parameters   {:,}{}".format(trainable, beside),
         "  stored numbers         {:,} with BatchNorm's running statistics: {:.2f} MB as float32".format(
             trainable + fixed, FLOAT_BYTES * (trainable + fixed) / 1e6),
-        "  multiply-accumulates   {:,} for one 32x32 crop".format(sum(c.macs for c in found)),
+        "  multiply-accumulates   {:,} for one {}x{} crop".format(sum(c.macs for c in found), *found[0].shape[1:]),
         "  blobs                  {:,} numbers for one crop ({:.2f} MB); the largest is {} ({})".format(
             total, FLOAT_BYTES * total / 1e6, biggest.name, "x".join(map(str, biggest.shape))),
     ]

@@ -6,42 +6,42 @@ g(b - u) + beta with g = gamma / sqrt(v + eps). In the TEST phase nothing else c
 """
 import numpy as np
 
-from common import errors
 from common.caffe import binary
 from common.caffe import messages as m
 from netgen import nets
 
 
 def fold(net, model):
-    """(deploy net, caffemodel) with every BatchNorm and Scale folded into the convolution before it.
+    """(deploy net, caffemodel) with each BatchNorm and Scale folded into the Convolution or InnerProduct before it.
 
-    `net`: deploy NetParameter; `model`: NetParameter with its weights. Both are left as they are; two new ones come back.
-    Fail where such a layer does not stand, in place, behind a convolution.
+    `net`: deploy NetParameter; `model`: NetParameter with its weights. Both are left as they are; two new ones come back. One that
+    stands elsewhere, or whose statistics are the batch's own, stays as it is: the folded net scores as the other.
     """
     weights = binary.layers(model)
-    folded, convolutions, blobs = m.NetParameter(), {}, {}
+    folded, into, blobs = m.NetParameter(), {}, {}  # into: a top that may still be changed -> the layer that makes it
     folded.CopyFrom(net)
     del folded.layer[:]
-    for layer in net.layer:
-        if layer.type in FOLDABLE:
-            convolution = convolutions.get(layer.bottom[0])
-            if convolution is None or layer.top[0] != layer.bottom[0]:
-                raise errors.Fail("%s: layer %s does not follow a convolution in place, so it cannot be folded"
-                                  % (net.name, layer.name))
+    for i, layer in enumerate(net.layer):
+        before = into.get(layer.bottom[0]) if layer.bottom else None
+        if before is not None and _foldable(layer) and (layer.top[0] == layer.bottom[0] or not _read_later(net, i, layer.bottom[0])):
             gain, shift = FOLDABLE[layer.type](layer, weights[layer.name])
-            kernel, bias = blobs[convolution]
-            blobs[convolution] = [kernel * gain[:, None, None, None], bias * gain + shift]
+            kernel, bias = blobs[before.name]
+            blobs[before.name] = [kernel * gain.reshape((-1,) + (1,) * (kernel.ndim - 1)), bias * gain + shift]
+            del into[layer.bottom[0]]
+            before.top[0] = layer.top[0]
+            into[layer.top[0]] = before
             continue
         kept = folded.layer.add()
         kept.CopyFrom(layer)
-        convolutions.pop(layer.top[0], None)  # behind a ReLU in place it is no convolution's output any more
+        for name in list(layer.bottom) + list(layer.top):
+            into.pop(name, None)  # another layer reads it as it is, or makes it anew
         if layer.name in weights:
             blobs[layer.name] = [blob.astype(np.float64) for blob in weights[layer.name]]
-        if layer.type == "Convolution":
-            convolutions[layer.top[0]] = layer.name
-            kept.convolution_param.bias_term = True
+        if layer.type == "Convolution" or layer.type == "InnerProduct" and not layer.inner_product_param.transpose:
+            into[layer.top[0]] = kept
+            (kept.convolution_param if layer.type == "Convolution" else kept.inner_product_param).bias_term = True
             if len(blobs[layer.name]) == 1:
-                blobs[layer.name].append(np.zeros(layer.convolution_param.num_output))
+                blobs[layer.name].append(np.zeros(len(blobs[layer.name][0])))
     return folded, _with_blobs(folded, blobs)
 
 
@@ -52,6 +52,22 @@ def tempered(net, model, temperature):
     for blob in next(layer for layer in copy.layer if layer.name == final).blobs:
         blob.data[:] = (np.array(blob.data, np.float32) / np.float32(temperature)).tolist()
     return copy
+
+
+def _foldable(layer):
+    """Whether a layer is a gain and a shift for each channel, the same for every batch."""
+    p = layer.batch_norm_param
+    return layer.type in FOLDABLE and not (p.HasField("use_global_stats") and not p.use_global_stats)
+
+
+def _read_later(net, i, top):
+    """Whether a layer behind layer `i` reads what `top` holds at `i`."""
+    for layer in net.layer[i + 1:]:
+        if top in layer.bottom:
+            return True
+        if top in layer.top:
+            return False
+    return False
 
 
 def _batch_norm(layer, blobs):

@@ -4,6 +4,7 @@ Caffe ignores weights whose layer name it does not find, and aborts where a shap
 in one line, and what the file holds instead.
 """
 import re
+import sys
 
 import numpy as np
 
@@ -32,13 +33,28 @@ def load(path, net):
 
 
 def check(model, net, path):
-    """Fail unless the NetParameter `model`, read from `path`, has the blobs of the deploy net `net`, no more and no fewer."""
+    """Fail unless the NetParameter `model`, read from `path`, has the blobs of the deploy net `net`, whose shapes legacy ones are given.
+
+    Of layers that the net has not, those of our own networks are refused, others said and left out: Caffe ignores them in silence.
+    """
     wanted = shapes(net)
-    given = {name: [blob.shape for blob in blobs] for name, blobs in binary.layers(model).items()}
-    if given == wanted:
-        return
-    if not given:
+    if not any(layer.blobs for layer in model.layer):
         raise errors.Fail("%s holds no weights: make it again" % path)
+    if not wanted:
+        raise errors.Fail("%s has no layer with weights: take the deploy prototxt of %s" % (net.name, path))
+    for layer in model.layer:
+        for blob, shape in zip(layer.blobs, wanted.get(layer.name, ())):
+            _modern(blob, shape)
+    given = {name: [blob.shape for blob in blobs] for name, blobs in binary.layers(model).items()}
+    more = [name for name in given if name not in wanted]
+    if {name: given.get(name) for name in wanted} == wanted and _blocks(wanted) in (set(), _blocks(given)):
+        if more:
+            print("note: %s has weights of %d layers that %s has not (%s): left out" % (path, len(more), net.name, ", ".join(more)), file=sys.stderr)
+        return
+    if not _blocks(wanted):
+        name = next(name for name in wanted if given.get(name) != wanted[name])
+        raise errors.Fail("%s is of another network than %s: layer %s has %s, this net wants %s: take its own deploy prototxt" % (
+            path, net.name, name, _listed(given[name]) if name in given else "no weights there", _listed(wanted[name])))
     theirs, ours = (_final(names) for names in (given, wanted))
     if _blocks(given) != _blocks(wanted):
         problem = "a network of depth %s" % _depth(given)
@@ -51,6 +67,19 @@ def check(model, net, path):
         problem = "another network (%d layers differ, %s first)" % (len(other), other[0])
     raise errors.Fail("%s is of %s, not %s (depth %s, %s, %s classes): test it with its own deploy net, or train this one "
                       "with `make finetune`" % (path, problem, net.name, _depth(wanted), ours, wanted[ours][0][0]))
+
+
+def _modern(blob, shape):
+    """Give a legacy blob (num, channels, height, width; 1 in front where it has fewer) the `shape` that it stands for."""
+    legacy = (blob.num, blob.channels, blob.height, blob.width)
+    if not blob.HasField("shape") and len(shape) < 5 and legacy == (1,) * (4 - len(shape)) + tuple(shape):
+        blob.shape.dim.extend(shape)
+        for field in ("num", "channels", "height", "width"):
+            blob.ClearField(field)
+
+
+def _listed(blobs):
+    return " and ".join("x".join(map(str, shape)) for shape in blobs)
 
 
 def _final(names):
@@ -68,8 +97,7 @@ def _depth(names):
 
 def _convolution(layer, bottom):
     p = layer.convolution_param
-    kernel = list(p.kernel_size) * (2 if len(p.kernel_size) == 1 else 1)
-    return [(p.num_output, bottom[0] // p.group, *kernel)] + [(p.num_output,)] * p.bias_term
+    return [(p.num_output, bottom[0] // p.group, *describe.sides(p, "kernel", 0))] + [(p.num_output,)] * p.bias_term
 
 
 def _inner_product(layer, bottom):
@@ -77,7 +105,7 @@ def _inner_product(layer, bottom):
     inputs = 1
     for side in bottom:
         inputs *= side
-    return [(p.num_output, inputs)] + [(p.num_output,)] * p.bias_term
+    return [(inputs, p.num_output) if p.transpose else (p.num_output, inputs)] + [(p.num_output,)] * p.bias_term
 
 
 def _batch_norm(layer, bottom):
@@ -88,8 +116,13 @@ def _scale(layer, bottom):
     return [bottom[:1]] * (1 + layer.scale_param.bias_term)
 
 
+def _prelu(layer, bottom):
+    return [() if layer.prelu_param.channel_shared else bottom[:1]]
+
+
 FIRST, LAST = 1 / 64, 1 / 20  # pixels are large, and a softmax of ones and zeros would hide differences
-BLOBS = {"Convolution": _convolution, "InnerProduct": _inner_product, "BatchNorm": _batch_norm, "Scale": _scale}
+BLOBS = {"Convolution": _convolution, "InnerProduct": _inner_product, "BatchNorm": _batch_norm, "Scale": _scale,
+         "PReLU": _prelu}
 
 
 def random(net, seed=0):
@@ -105,7 +138,7 @@ def random(net, seed=0):
             blobs[0] *= np.sqrt(2 / blobs[0][0].size) * small
         elif layer.type == "BatchNorm":
             blobs = [2.5 * blobs[0] / 10, 2.5 * (0.5 + np.abs(blobs[1])), [2.5]]
-        elif layer.type == "Scale":
+        elif layer.type in ("Scale", "PReLU"):
             blobs[0] = 0.6 + 0.4 * blobs[0]
         layer.blobs.extend(binary.array_to_blob(blob) for blob in blobs)
     return model

@@ -18,6 +18,7 @@ from common import runs as kept_runs
 from common.caffe import binary, text
 from common.caffe import messages as m
 from deploy import caffe_scores, card, check, export, onnx_net, quantize
+from evaluation import data
 from fer_lite import crops, names, runtimes
 from netgen import weights
 from paper import facts
@@ -128,7 +129,7 @@ def test_accuracies_are_counted_on_every_image(made):
 
 def test_calibration_takes_training_images(made):
     data_folder = made[2]
-    shown = quantize.calibration_crops(data_folder, 32, images=20)
+    shown = quantize.calibration_crops(data.open_part(data_folder, "train", (3, 32, 32)), 32, images=20)
     images = evaluation_data.write_part(os.path.join(os.path.dirname(data_folder), "more"), "train", 60, seed=60)[0]
     assert shown.shape == (20, 3, 32, 32) and (shown[0] == images[0, :, :32, :32]).all() and (shown[4] == images[4, :, 2:34, 2:34]).all()
 
@@ -232,15 +233,15 @@ def test_every_operator_is_caffes(tmp_path):
 
 
 @pytest.mark.parametrize("old, new, said", (
-    ("pool: MAX kernel_size: 3", "pool: AVE kernel_size: 3", "layer p: averages over windows that reach beyond"),
-    ('bottom: "w" bottom: "w" top: "e"', 'bottom: "w" bottom: "w" top: "e" eltwise_param { operation: MAX }', "layer e: only plain sums"),
-    ('"ReLU" bottom: "e"', '"LRN" bottom: "e"', "LRN"),
-    ("scale: 0.5 shift", "power: 2 scale: 0.5 shift", "layer z: only the power 1"),
+    ("pool: MAX kernel_size: 3", "pool: STOCHASTIC kernel_size: 3", "layer p: only MAX and AVE"),
+    ("stride: 2 round_mode: FLOOR", "stride: 4", "layer h: a window lies outside .*FLOOR"),
+    ('"ReLU" bottom: "e"', '"MVN" bottom: "e"', "layer r is of type MVN"),
+    ('"ReLU" bottom: "e"', '"BatchNorm" batch_norm_param { use_global_stats: false } bottom: "e"', "layer r: use_global_stats.*--unfolded"),
 ))
 def test_layers_without_an_operator_are_refused_by_name(old, new, said):
     net = text_format.Parse((SMALL % "AVE").replace(old, new), m.NetParameter())
     with pytest.raises(errors.Fail, match=said):
-        onnx_net.build(net, net, np.zeros(3, np.float32), {})
+        onnx_net.build(net, weights.random(net), np.zeros(3, np.float32), {})
 
 
 @pytest.fixture(scope="module")

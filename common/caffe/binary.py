@@ -7,18 +7,23 @@ from google.protobuf.message import DecodeError
 
 from common import errors, files
 from common.caffe import messages as m
+from common.caffe import upgrade
 
 
 def read(path, kind):
-    """The message of class `kind` in the binary file at `path`. Fail where it is missing, cut short or of another kind."""
+    """The message of class `kind` in the binary file at `path`, of whatever age. Fail where it is missing, cut short or of another kind."""
     try:
         with open(path, "rb") as f:
             data = f.read()
     except FileNotFoundError:
         raise errors.Fail("%s is not there" % path) from None
+    if data.startswith(b"\x89HDF"):
+        raise errors.Fail("%s is HDF5, not a binary %s: load it in Caffe and store it with net.save()" % (path, kind.DESCRIPTOR.name))
     message = _parse(data, kind)
     if message is None or not message.ListFields():
         raise errors.Fail("%s is damaged or no %s: make it again" % (path, kind.DESCRIPTOR.name))
+    if kind is m.NetParameter:
+        upgrade.upgrade(message, path)
     return message
 
 
@@ -32,6 +37,8 @@ def blob_to_array(blob):
     """A BlobProto's data as float32 ndarray, in its shape (or the legacy num x channels x height x width)."""
     if blob.HasField("shape"):
         shape = tuple(blob.shape.dim)
+    elif not any(blob.HasField(side) for side in ("num", "channels", "height", "width")):
+        shape = ()  # Caffe's blob of no axes: one number
     else:
         shape = (blob.num, blob.channels, blob.height, blob.width)
     values = np.array(blob.double_data if blob.double_data else blob.data, dtype=np.float32)

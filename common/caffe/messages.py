@@ -162,6 +162,35 @@ message SoftmaxParameter
   enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
   one Engine engine = 1 [DEFAULT]
   one int32 axis = 2 [1]
+message DropoutParameter
+  one float dropout_ratio = 1 [0.5]
+message ELUParameter
+  one float alpha = 1 [1]
+message PReLUParameter
+  one FillerParameter filler = 1
+  one bool channel_shared = 2 [false]
+message LRNParameter
+  enum NormRegion ACROSS_CHANNELS=0 WITHIN_CHANNEL=1
+  enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
+  one uint32 local_size = 1 [5]
+  one float alpha = 2 [1]
+  one float beta = 3 [0.75]
+  one NormRegion norm_region = 4 [ACROSS_CHANNELS]
+  one float k = 5 [1]
+  one Engine engine = 6 [DEFAULT]
+message SigmoidParameter
+  enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
+  one Engine engine = 1 [DEFAULT]
+message TanHParameter
+  enum Engine DEFAULT=0 CAFFE=1 CUDNN=2
+  one Engine engine = 1 [DEFAULT]
+message FlattenParameter
+  one int32 axis = 1 [1]
+  one int32 end_axis = 2 [-1]
+message ReshapeParameter
+  one BlobShape shape = 1
+  one int32 axis = 2 [0]
+  one int32 num_axes = 3 [-1]
 message LayerParameter
   one string name = 1
   one string type = 2
@@ -189,6 +218,49 @@ message LayerParameter
   one ReLUParameter relu_param = 123
   one ScaleParameter scale_param = 142
   one SoftmaxParameter softmax_param = 125
+  one DropoutParameter dropout_param = 108
+  one ELUParameter elu_param = 140
+  one FlattenParameter flatten_param = 135
+  one LRNParameter lrn_param = 118
+  one PReLUParameter prelu_param = 131
+  one ReshapeParameter reshape_param = 133
+  one SigmoidParameter sigmoid_param = 124
+  one TanHParameter tanh_param = 127
+message V0LayerParameter
+  one string name = 1
+  one string type = 2
+message V1LayerParameter
+  enum LayerType NONE=0 ABSVAL=35 ACCURACY=1 ARGMAX=30 BNLL=2 CONCAT=3 CONTRASTIVE_LOSS=37 CONVOLUTION=4 DATA=5 DECONVOLUTION=39 DROPOUT=6 DUMMY_DATA=32 EUCLIDEAN_LOSS=7 ELTWISE=25 EXP=38 FLATTEN=8 HDF5_DATA=9 HDF5_OUTPUT=10 HINGE_LOSS=28 IM2COL=11 IMAGE_DATA=12 INFOGAIN_LOSS=13 INNER_PRODUCT=14 LRN=15 MEMORY_DATA=29 MULTINOMIAL_LOGISTIC_LOSS=16 MVN=34 POOLING=17 POWER=26 RELU=18 SIGMOID=19 SIGMOID_CROSS_ENTROPY_LOSS=27 SILENCE=36 SOFTMAX=20 SOFTMAX_LOSS=21 SPLIT=22 SLICE=33 TANH=23 WINDOW_DATA=24 THRESHOLD=31
+  enum DimCheckMode STRICT=0 PERMISSIVE=1
+  many string bottom = 2
+  many string top = 3
+  one string name = 4
+  many NetStateRule include = 32
+  many NetStateRule exclude = 33
+  one LayerType type = 5
+  many BlobProto blobs = 6
+  many string param = 1001
+  many DimCheckMode blob_share_mode = 1002
+  many float blobs_lr = 7
+  many float weight_decay = 8
+  many float loss_weight = 35
+  one AccuracyParameter accuracy_param = 27
+  one ConcatParameter concat_param = 9
+  one ConvolutionParameter convolution_param = 10
+  one DataParameter data_param = 11
+  one DropoutParameter dropout_param = 12
+  one EltwiseParameter eltwise_param = 24
+  one InnerProductParameter inner_product_param = 17
+  one LRNParameter lrn_param = 18
+  one PoolingParameter pooling_param = 19
+  one PowerParameter power_param = 21
+  one ReLUParameter relu_param = 30
+  one SigmoidParameter sigmoid_param = 38
+  one SoftmaxParameter softmax_param = 39
+  one TanHParameter tanh_param = 37
+  one TransformationParameter transform_param = 36
+  one LossParameter loss_param = 42
+  one V0LayerParameter layer = 1
 message NetParameter
   one string name = 1
   many string input = 3
@@ -198,6 +270,7 @@ message NetParameter
   one NetState state = 6
   one bool debug_info = 7 [false]
   many LayerParameter layer = 100
+  many V1LayerParameter layers = 2
 message SolverParameter
   enum SnapshotFormat HDF5=0 BINARYPROTO=1
   enum SolverMode CPU=0 GPU=1

@@ -62,7 +62,9 @@ def tester(net, model, mean, folded=True, workers=None, gpu=None):
     Both are float32 N x classes. `workers`: processes; None is one for each core (or THREADS), 1 this process alone.
     """
     workers = 1 if gpu is not None else workers or parallel.count()
-    set_up = (net.SerializeToString(), model.SerializeToString(), mean, folded, gpu)
+    if folded:
+        net, model = fold.fold(net, model)
+    set_up = (net.SerializeToString(), model.SerializeToString(), mean, gpu)
     load()  # so that a missing Caffe is said here, once
     if workers == 1:
         test = _ten_crop_test(*set_up)
@@ -74,10 +76,10 @@ def tester(net, model, mean, folded=True, workers=None, gpu=None):
         yield lambda batches: parallel.deal(pool, _test, batches, 2 * workers)
 
 
-def _ten_crop_test(net, model, mean, folded, gpu):
+def _ten_crop_test(net, model, mean, gpu):
     """A function: images -> (ten-crop mean, centre crop). `net` and `model` are serialized messages."""
     net, model = m.NetParameter.FromString(net), m.NetParameter.FromString(model)
-    network, size = Network(net, model, folded, gpu), nets.input_shape(net)[-1]
+    network, size = Network(net, model, False, gpu), nets.input_shape(net)[-1]
     return lambda images: crops.ten_crop_mean(network, images, mean, size)
 
 
