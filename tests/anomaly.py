@@ -35,7 +35,7 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 from common import files  # noqa: E402
 
 MODES = {"once": (errno.EIO, 0), "full": (errno.ENOSPC, 1), "power": (-1, 0)}
-PATIENCE = 60  # seconds in which a run on drawn data must end
+PATIENCE = 900  # seconds in which a run on drawn data must end
 ITERATIONS = 30
 RETRY = 0.05  # seconds instead of the minute that a training waits for room on the disk
 
@@ -47,7 +47,7 @@ ROW = "runs/resnet20_ferplus_from_cifar10"
 TRIAL = ROW + "/trial1"
 TRANSPLANT = ["--net", "prototxt/resnet20_ferplus_deploy.prototxt", "--out", ROW + "/init.caffemodel", "--weights"]
 TEST = ["--deploy", "prototxt/resnet20_ferplus_deploy.prototxt", "--data", "data/ferplus", "--out", TRIAL, "--weights"]
-EXPORT = ["--out", "exports/a", "--data", "data/ferplus", "--caffe", "", "--deploy", "prototxt/resnet20_ferplus_deploy.prototxt"]
+EXPORT = ["--out", "exports/a", "--data", "data/ferplus", "--caffe", "", "--split", "none", "--deploy", "prototxt/resnet20_ferplus_deploy.prototxt"]
 
 
 def stages(engine):
@@ -162,6 +162,7 @@ class Cases:
         if problems:
             self.found.append("%s, %s, call %d%s: %s" % (self.name, mode, n, " over an earlier result" if old else "", "; ".join(problems)))
             self.found[-1] += "".join("\n    | " + line for line in (words.strip().splitlines()[-6:] + words_again.strip().splitlines()[-4:]))
+            print(self.found[-1], flush=True)
 
     def _wrong(self, mode, status, words, old):
         said = [line for line in words.replace("\r", "\n").splitlines() if line.startswith("error: ")]
@@ -321,7 +322,6 @@ def main():
                 cases.case(mode, n)
                 ran += 1
         print("%s: %d cases over %d calls, %d wrong" % (name, ran, calls, len(cases.found)), flush=True)
-        print("".join(line + "\n" for line in cases.found), end="", flush=True)
         failed += len(cases.found)
     return 1 if failed else 0
 
