@@ -12,7 +12,7 @@ import re
 from common import errors, files
 from common import runs as kept_runs
 from common.progress import duration
-from deploy import check, export
+from deploy import check, export, signature
 from evaluation.report import show
 from fer_lite import names
 from paper import experiments, facts, ours
@@ -263,6 +263,8 @@ def make(model, name, root, data_folder, split, caffe):
                           extra=lambda facts_: {README: card(facts_, row)})
     write_overview(root)
     check.write_checksums(root)
+    if signature.withdraw(root):
+        print("the signature was of other files and is removed: `make sign KEY=... SIGNER=...`")
     return about
 
 

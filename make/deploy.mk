@@ -55,7 +55,8 @@ predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, vid
 	  $(MODEL:%=--model %) --crops $(CROPS) --faces $(FACES) $(DRAW:%=--draw %) $(FPS:%=--fps %) $(if $(CSV),--csv)
 
 .PHONY: models-check
-models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, and the same scores in every runtime
+models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, signature (SIGNERS=whom to believe), and the same scores in every runtime
+	@$(DEPLOY) -m deploy.signature $(MODELS) $(SIGNERS:%=--signers %)
 	@$(DEPLOY) -m deploy.check $(MODELS) $(DEPLOY_CAFFE)
 
 .PHONY: model

@@ -1,7 +1,7 @@
 # Faults, hostile files, signatures and runs done again. Included by the Makefile.
 #   make anomaly [STAGES=build,train] [MOST=20] [ENGINE=torch]     every n-th call that changes a file fails: hours; MOST: so many of each kind
 #   make fuzz SECONDS=3600 [TARGETS=pickle,tar]                    coverage-guided, FUZZ_FOUND holds what is found
-#   make sign KEY=~/.ssh/id_ed25519                                models/SHA256SUMS.sig; `make models-check` verifies it
+#   make sign KEY=~/.ssh/id_ed25519 SIGNER=me@example.org                               models/SHA256SUMS.sig; `make models-check` verifies it
 
 STAGES     ?= build,ferplus,transplant,train,test,report,export
 MOST       ?= 0
@@ -10,6 +10,8 @@ TARGETS    ?=
 FUZZ_ENV   ?= .venv-fuzz
 FUZZ_FOUND ?= $(W)fuzz
 KEY        ?=
+SIGNER     ?=
+SIGNERS    ?=
 ANOMALY    := $(W)anomaly_work
 $(call renew_venv,$(FUZZ_ENV))
 
@@ -31,3 +33,7 @@ $(FUZZ_ENV)/.complete: env/fuzz.txt env/plain.txt
 
 fuzz: $(FUZZ_ENV)/.complete ## fuzz the readers of strangers' files, guided by coverage, for SECONDS (TARGETS: tests/fuzz.py)
 	@$(FUZZ_ENV)/bin/python tests/fuzz.py --seconds $(SECONDS) --found $(FUZZ_FOUND) $(TARGETS:%=--targets %)
+
+sign: $(DEPLOY_ENV)/.complete-export ## sign the networks of models/ with an SSH key (KEY, SIGNER): models/SHA256SUMS.sig and allowed_signers
+	@$(DEPLOY) -m deploy.signature $(MODELS) --sign $(or $(KEY),$(error sign needs KEY=~/.ssh/id_ed25519)) \
+	  --as $(or $(SIGNER),$(error sign needs SIGNER=name@example.org, the name under which people will know the key))
