@@ -70,7 +70,7 @@ def _rows(f, path):
 
 def _votes(row, first, where):
     try:
-        if first not in (1, 2):
+        if first not in (1, 2) or len(row) - first != len(VOTES):
             raise ValueError
         votes = [int(cell) for cell in row[first:]]
         if min(votes) < 0 or max(votes) > 100:

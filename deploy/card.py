@@ -14,7 +14,7 @@ from common import runs as kept_runs
 from common.caffe import messages as m
 from common.caffe import text
 from common.progress import duration
-from deploy import check, export
+from deploy import check, export, signature
 from evaluation import scores as scores_file
 from evaluation import votes
 from evaluation.report import show
@@ -303,6 +303,8 @@ def make(model, name, root, data_folder, split, caffe):
                           extra=lambda facts_: {README: card(facts_, row)}, temperature=more.get("calibration", {}).get("temperature", 1.0))
     write_overview(root)
     check.write_checksums(root)
+    if signature.withdraw(root):
+        print("the signature was of other files and is removed: `make sign KEY=... SIGNER=...`")
     return about
 
 

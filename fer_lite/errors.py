@@ -5,7 +5,18 @@ import sys
 
 
 class Fail(Exception):
-    """A mistake that the user can mend. Its text is one line: what is wrong, where, and what to do (the make target)."""
+    """A mistake that the user can mend. Its text is one line: what is wrong, where, and what to do (the make target).
+
+    It may quote a stranger's file: what would move a terminal's cursor or colour its text is shown as "?".
+    """
+
+    def __init__(self, words):
+        super().__init__(shown(words))
+
+
+def shown(words):
+    """`words` (str) with "?" in place of what is neither printable nor the end of a line."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in words)
 
 
 def main(command):
@@ -32,7 +43,7 @@ def main(command):
                 raise
             where = " %s" % mistake.filename if mistake.filename else ""
             problem = "%s%s: check the path, its permissions and the free space" % (mistake.strerror, where)
-        print("error: " + problem, file=sys.stderr)
+        print("error: " + shown(problem), file=sys.stderr)
         sys.exit(1)
 
     return run

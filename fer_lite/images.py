@@ -11,10 +11,22 @@ LARGEST_PIXELS = 100 * 1000 * 1000  # of an image or a video's frame: 300 MB dec
 
 def decoded(data, grey=False):
     """What OpenCV makes of an image file's bytes, None of a damaged one. Its size is for the caller to check before."""
+    if data[:4] == b"\x89PNG" and not _whole_png(data):
+        return None
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
     except cv2.error:
         return None
+
+
+def _whole_png(data):
+    """Whether every chunk lies within the file: OpenCV allocates what one claims, and waits half a minute for it."""
+    at = 8
+    while at + 12 <= len(data):
+        if data[at + 4:at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(data[at:at + 4], "big")
+    return False
 
 
 def size(data, where):

@@ -4,7 +4,7 @@
 BENCH ?=
 FUZZ ?= 2000
 
-.PHONY: preview check-data fuzz bench bench-data
+.PHONY: preview check-data mutate bench bench-data
 
 preview: data ## contact sheets of SRC as stored: data/SRC/preview_*.png
 	@$(foreach set,$(DATA_NEEDS),$(PLAIN) -m data_prep preview $(set) --out=$(call q,$(W)data);)
@@ -12,7 +12,7 @@ preview: data ## contact sheets of SRC as stored: data/SRC/preview_*.png
 check-data: data ## verify the LMDBs of SRC: keys, labels, pixels, mean, manifest, Caffe's Data layer
 	@$(foreach set,$(DATA_NEEDS),$(PLAIN) -m data_prep check $(set) --out=$(call q,$(W)data);)
 
-fuzz: | env ## read FUZZ mutated archives and CSVs: none may crash, hang, or leave a file elsewhere
+mutate: | env ## read FUZZ mutated archives and CSVs: none may crash, hang, or leave a file elsewhere
 	@FUZZ=$(call q,$(FUZZ)) $(PYTHON) -m pytest -q tests/test_data_safety.py -k mutated
 
 bench: bench-data

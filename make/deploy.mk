@@ -62,7 +62,8 @@ predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, vid
 	  $(call opt,--model,$(MODEL)) $(CROPS:%=--crops %) --faces $(FACES) $(call opt,--draw,$(DRAW)) $(call opt,--fps,$(FPS)) $(if $(CSV),--csv)
 
 .PHONY: models-check
-models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, and the same scores in every runtime
+models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, signature (SIGNERS=whom to believe), and the same scores in every runtime
+	@$(DEPLOY_RUN) -m deploy.signature $(call q,$(MODELS)) $(call opt,--signers,$(SIGNERS))
 	@$(DEPLOY_RUN) -m deploy.check $(call q,$(MODELS)) $(DEPLOY_CAFFE)
 
 .PHONY: model

@@ -21,11 +21,14 @@ def costs(net):
     """A Cost for each layer of a deploy net: top shape C x H x W (batch left out), numbers learnt and kept, MACs."""
     shapes, found = {}, []
     for layer in net.layer:
-        bottoms = [shapes[name] for name in layer.bottom]
         if layer.type not in RULES:
             raise errors.Fail("layer %s is of type %s, which this project does not know (it knows %s): use this net in Caffe itself"
                               % (layer.name, layer.type, ", ".join(RULES)))
-        shape, trainable, fixed, macs = RULES[layer.type](layer, bottoms)
+        try:
+            shape, trainable, fixed, macs = RULES[layer.type](layer, [shapes[name] for name in layer.bottom])
+        except (LookupError, TypeError, ValueError, ArithmeticError):
+            raise errors.Fail("layer %s (%s) does not fit the ones before it: its bottoms (%s), sizes or strides make no sense; mend the prototxt"
+                              % (layer.name, layer.type, ", ".join(layer.bottom))) from None
         for top in layer.top:
             shapes[top] = shape
         found.append(Cost(layer.name, layer.type, shape, trainable, fixed, macs))

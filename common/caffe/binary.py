@@ -1,4 +1,5 @@
 """Caffe's binary files: Datum, BlobProto (mean.binaryproto), NetParameter with weights (caffemodel), SolverState."""
+import math
 import warnings
 from collections import OrderedDict
 
@@ -22,6 +23,9 @@ def read(path, kind):
     message = _parse(data, kind)
     if message is None or not message.ListFields():
         raise errors.Fail("%s is damaged or no %s: make it again" % (path, kind.DESCRIPTOR.name))
+    for layer in message.layer if kind is m.NetParameter else ():
+        if isinstance(layer.name, bytes) or isinstance(layer.type, bytes):  # protobuf hands out what is no UTF-8 as it is
+            raise errors.Fail("%s names a layer in bytes that are no UTF-8: it is damaged, make it again" % path)
     if kind is m.NetParameter:
         upgrade.upgrade(message, path)
     return message
@@ -42,7 +46,7 @@ def blob_to_array(blob):
     else:
         shape = (blob.num, blob.channels, blob.height, blob.width)
     values = np.array(blob.double_data if blob.double_data else blob.data, dtype=np.float32)
-    if values.size != int(np.prod(shape)):
+    if min(shape, default=0) < 0 or values.size != math.prod(shape):
         raise errors.Fail("a blob holds %d numbers for shape %s: the file is damaged" % (values.size, shape))
     return values.reshape(shape)
 
@@ -79,6 +83,8 @@ def read_datum(data):
 def read_mean(path):
     """mean.binaryproto as float32 C x H x W."""
     mean = blob_to_array(read(path, m.BlobProto))
+    if mean.ndim < 3 or mean.size != math.prod(mean.shape[-3:]):
+        raise errors.Fail("%s is no mean of one image (its shape is %s): build the set again with `make data`" % (path, mean.shape))
     return mean.reshape(mean.shape[-3:])
 
 

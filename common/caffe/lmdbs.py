@@ -1,5 +1,6 @@
 """The one reader of LMDBs of Datums. What LMDB or a reader of a mapped file would die of is looked at first, and said in one line."""
 import os
+import sys
 
 import lmdb
 import numpy as np
@@ -7,11 +8,15 @@ import numpy as np
 from common import errors
 from common.caffe import binary
 
+PAGE_SIZES = [1 << n for n in range(9, 17)]
+PAGE_SIZE_AT = 40  # bytes into a meta page: the head of the page, magic number, version, address, size of the map
+
 
 def opened(path, readahead=True):
     """The LMDB at `path`, for reading; `readahead`: whether the system reads ahead of a cursor. Fail where none is there, or less of it than it says (reading that would be fatal)."""
     if not os.path.isfile(os.path.join(path, "data.mdb")):
         raise errors.Fail("%s is not there: %s" % (path, remedy(path)))
+    _check_head(path)
     try:
         environment = lmdb.open(path, readonly=True, lock=False, readahead=readahead)
     except lmdb.Error as mistake:
@@ -21,6 +26,17 @@ def opened(path, readahead=True):
         environment.close()
         raise errors.Fail("%s is cut short: %s" % (path, remedy(path)))
     return environment
+
+
+def _check_head(path):
+    """Fail where one of the two pages at the head names a size of pages that none has: LMDB divides by it, and believes its own file."""
+    at = 0
+    with open(os.path.join(path, "data.mdb"), "rb") as f:
+        for _ in range(2):
+            f.seek(at + PAGE_SIZE_AT)
+            at = int.from_bytes(f.read(4), sys.byteorder)
+            if at not in PAGE_SIZES:
+                raise errors.Fail("%s is damaged (pages of %d bytes): %s" % (path, at, remedy(path)))
 
 
 def count(path):

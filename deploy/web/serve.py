@@ -27,21 +27,29 @@ class Page(http.server.SimpleHTTPRequestHandler):
 
     extensions_map = dict(http.server.SimpleHTTPRequestHandler.extensions_map, **TYPES)
 
+    timeout = 30  # seconds in which a client says what it wants; a slow one holds a thread no longer
+    server_version, sys_version = "fer-lite", ""
+
+    def send_head(self):
+        """The front page and files: neither folders, nor what the standard library's server makes of odd paths (redirects, errors)."""
+        if self.path.split("?")[0] != "/" and not os.path.isfile(self.translate_path(self.path)):
+            return self.send_error(404)
+        return super().send_head()
+
     def end_headers(self):
         for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
-
-    def list_directory(self, path):
-        self.send_error(404)
 
     def log_message(self, *_):
         pass
 
 
 class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # clients that may come at once
+
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], ConnectionError):  # a browser that changed its mind is no error
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):  # a browser that changed its mind is no error
             super().handle_error(request, client_address)
 
 

@@ -1,0 +1,39 @@
+# Faults, hostile files, signatures and runs done again. Included by the Makefile.
+#   make anomaly [STAGES=build,train] [MOST=20] [ENGINE=torch]     every n-th call that changes a file fails: hours; MOST: so many of each kind
+#   make fuzz SECONDS=3600 [TARGETS=pickle,tar]                    coverage-guided, FUZZ_FOUND holds what is found
+#   make sign KEY=~/.ssh/id_ed25519 SIGNER=me@example.org                               models/SHA256SUMS.sig; `make models-check` verifies it
+
+STAGES     ?= build,ferplus,transplant,train,test,report,export
+MOST       ?= 0
+SECONDS    ?= 60
+TARGETS    ?=
+FUZZ_ENV   ?= $(call cached,fuzz,fuzz plain)
+FUZZ_FOUND ?= $(W)fuzz
+KEY        ?=
+SIGNER     ?=
+SIGNERS    ?=
+ANOMALY    := $(W)anomaly_work
+$(call renew_venv,$(FUZZ_ENV))
+
+.PHONY: anomaly fuzz sign
+
+anomaly: $(if $(filter torch,$(ENGINE)),$(TORCH_ENV)/.complete,env) ## make every n-th write, fsync, rename, ... of each stage fail, and cut the power there (hours; MOST=20)
+	@rm -rf $(call q,$(ANOMALY)) && mkdir -p $(call q,$(ANOMALY))
+	@cc -O1 -shared -fPIC -fno-stack-protector -U_FORTIFY_SOURCE -nostdlib -o $(call q,$(ANOMALY)/anomaly.so) tests/anomaly.c
+	@$(PYTHON) tests/anomaly.py --folder=$(call q,$(ANOMALY)) --library=$(call q,$(ANOMALY)/anomaly.so) --engine $(ENGINE) --stages=$(call q,$(STAGES:%,export=%)) --most=$(call q,$(MOST))
+	@$(if $(findstring $(comma)export,$(STAGES)),$(MAKE) $(call q,$(DEPLOY_ENV)/.complete-export) && \
+	  $(DEPLOY_RUN) tests/anomaly.py --folder=$(call q,$(ANOMALY)) --library=$(call q,$(ANOMALY)/anomaly.so) --stages export --most=$(call q,$(MOST)))
+	@rm -rf $(call q,$(ANOMALY))
+
+$(FUZZ_ENV)/.complete: env/fuzz.txt env/plain.txt
+	@$(call make_venv,$(FUZZ_ENV),$(CHECK_PYTHON),atheris and what reads files (a minute),FUZZ_ENV)
+	@echo '*' > $(call q,$(FUZZ_ENV))/.gitignore
+	@$(call q,$(FUZZ_ENV)/bin/python) -m pip install --quiet --disable-pip-version-check -r env/fuzz.txt -r env/plain.txt
+	@touch $(call q,$@)
+
+fuzz: $(FUZZ_ENV)/.complete ## fuzz the readers of strangers' files, guided by coverage, for SECONDS (TARGETS: tests/fuzz.py)
+	@$(call q,$(FUZZ_ENV)/bin/python) tests/fuzz.py --seconds=$(call q,$(SECONDS)) --found=$(call q,$(FUZZ_FOUND)) $(call opt,--targets,$(TARGETS))
+
+sign: $(DEPLOY_ENV)/.complete-export ## sign the networks of models/ with an SSH key (KEY, SIGNER): models/SHA256SUMS.sig and allowed_signers
+	@$(DEPLOY_RUN) -m deploy.signature $(call q,$(MODELS)) --sign=$(call q,$(or $(KEY),$(error sign needs KEY=~/.ssh/id_ed25519))) \
+	  --as=$(call q,$(or $(SIGNER),$(error sign needs SIGNER=name@example.org, the name under which people will know the key)))
