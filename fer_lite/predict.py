@@ -1,7 +1,7 @@
 """The expression of every face in an image.
 
     from fer_lite import predict
-    p = predict.Predictor()
+    p = predict.Predictor("models/resnet32_cifar10")
     p("photo.jpg")      # or uint8 H x W x 3 BGR: [{"box": [x, y, width, height], "label": "happiness", "probabilities": {...}, ...}]
 
 Faces are found by YuNet (fer_lite/yunet, MIT licence); `find="given"` takes each image for a face. An expression is what a
@@ -15,7 +15,8 @@ import numpy as np
 
 from fer_lite import crops, errors, faces, names, runtimes, sources
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = HERE if os.path.isdir(os.path.join(HERE, "models")) else os.path.dirname(HERE)  # models/ lies in the installed package, or beside it
 DEFAULT = os.path.join("models", "resnet20_votes")
 
 
