@@ -50,12 +50,10 @@ class Predictor:
             raise ValueError("an image is uint8 H x W or H x W x 3 (BGR), not %s %s" % (image.dtype, image.shape))
         if self.find == "given":
             found = [faces.whole(image)]
-            squares = [found[0].box]
         else:
             found = faces.detect(image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), self.score, self.largest_side)
-            squares = [faces.square(each.box) for each in found]
-        scores = self.scores([faces.cut(image, square, max(crops.SIDE, self.size)) for square in squares]) if found else []
-        return [{"box": list(each.box), "score": None if each.score is None else round(each.score, 4), "label": self.classes[int(p.argmax())],
+        scores = self.scores([faces.shown(image, each, max(crops.SIDE, self.size)) for each in found]) if found else []
+        return [{"box": list(each.box), "score": None if each.score is None else round(each.score, 4), "roll": None if each.roll is None else round(each.roll), "label": self.classes[int(p.argmax())],
                  "probabilities": {name: round(float(value), 6) for name, value in zip(self.classes, p)}}
                 for each, p in zip(found, scores)]
 
