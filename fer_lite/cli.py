@@ -15,6 +15,8 @@ import itertools
 import json
 import sys
 
+import cv2
+
 from fer_lite import drawing, errors, faces, sources
 from fer_lite.predict import DEFAULT, Predictor
 
@@ -30,12 +32,16 @@ def records(frame, found):
 def csv_row(record, classes):
     """A record as the values of CSV_COLUMNS and the classes."""
     box, probabilities = record["box"] or [""] * 4, record["probabilities"] or {}
-    return [record["file"], record.get("frame", ""), record.get("time", ""), *box, record.get("score") or "", record["label"] or "",
+    return [record["file"], record.get("frame", ""), record.get("time", ""), *box, record.get("score") or "", _blank(record.get("roll")), record["label"] or "",
             *(probabilities.get(name, "") for name in classes), record.get("problem", "")]
 
 
+def _blank(value):
+    return "" if value is None else value
+
+
 def csv_columns(classes):
-    return ["file", "frame", "time", "x", "y", "width", "height", "score", "label", *classes, "problem"]
+    return ["file", "frame", "time", "x", "y", "width", "height", "score", "roll", "label", *classes, "problem"]
 
 
 def look(predictor, source, write, fps=None, limit=None, draw_out=None, alone=True):
@@ -43,7 +49,7 @@ def look(predictor, source, write, fps=None, limit=None, draw_out=None, alone=Tr
     drawn = drawing.drawings(draw_out, source, alone) if draw_out else contextlib.nullcontext()
     with drawn as keep, contextlib.closing(_closable(sources.frames(source, fps))) as stream:
         for frame in itertools.islice(stream, limit):
-            found = predictor(frame.image)
+            found = predictor(frame.image, thorough=frame.frame is None)
             for record in records(frame, found):
                 write(record)
             if keep:
@@ -61,7 +67,8 @@ def main():
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, video, folder, or a camera's number")
     parser.add_argument("--model", default=DEFAULT, help="folder in models/ or exports/, or an .onnx file; A+B averages two (default: %(default)s)")
     parser.add_argument("--faces", choices=("detect", "given"), default="detect", help="find faces, or take each image for one")
-    parser.add_argument("--crops", type=int, choices=(1, 10), default=10, help="the paper's ten crops, averaged, or the centre alone")
+    parser.add_argument("--crops", type=int, choices=(1, 10), help="the paper's ten crops, averaged, or the centre alone (default: the model's)")
+    parser.add_argument("--threshold", type=float, default=0, metavar="P", help="label faces whose best probability is below it \"uncertain\"")
     parser.add_argument("--csv", action="store_true", help="CSV instead of JSON lines")
     parser.add_argument("--draw", metavar="OUT", help="draw the faces on a copy: a file for one source, else a folder")
     parser.add_argument("--fps", type=_positive, help="at most so many frames a second of a video or camera")
@@ -71,7 +78,8 @@ def main():
                         help="faces are searched with the image at this size; larger finds smaller faces (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="cores to use (default: all)")
     args = parser.parse_args()
-    predictor = Predictor(args.model, args.faces, args.crops == 10, args.score, args.search, args.threads)
+    predictor = Predictor(args.model, args.faces, args.crops and args.crops == 10, args.score, args.search, args.threads, args.threshold)
+    cv2.setNumThreads(args.threads or -1)  # -1: OpenCV's own choice
     found = sources.expand(args.sources)
     table = csv.writer(sys.stdout, lineterminator="\n")
     if args.csv:

@@ -35,6 +35,7 @@ SCORE = 0.7  # YuNet's confidence; OpenCV's default of 0.9 loses faces in poor l
 WEAK = 0.4  # of what is worth a second look where nothing better is there
 SURE = 0.9  # from here on a face with level eyes is upright
 LEVEL = 10  # degrees; faces that are tilted by less are cut as they are: nine in ten of FER2013's own lie within
+STEP = 30  # degrees between the turned looks
 AROUND, LOCAL = 2.2, 160  # a face's neighbourhood: its side in roots of the box's area, and in pixels as YuNet sees it
 OVERLAP, MOST = 0.3, 5000  # OpenCV's defaults
 
@@ -116,11 +117,11 @@ def _turned(yunet, image, score, largest_side):
     """The faces of an image in which none is found as it is: on their sides, or on their heads."""
     scale, small = _small(image, largest_side)
     height, width = small.shape[:2]
-    side = max(height, width)
-    for roll in (0, 90, 180, 270):
-        shown = view(small, (width - 1) / 2, (height - 1) / 2, side, roll, side) if roll else small
+    for roll in (0, 90, 180, 270, 45, 135, 225, 315):
+        side = max(height, width) if roll % 90 == 0 else int(math.hypot(height, width))
+        turned = view(small, (width - 1) / 2, (height - 1) / 2, side, roll, side) if roll else small
         found = []
-        for row in _rows(yunet, shown, score if roll else WEAK):
+        for row in _rows(yunet, turned, WEAK):
             x, y = row[0] + row[2] / 2, row[1] + row[3] / 2
             if roll:
                 x, y = _back(x - side / 2, y - side / 2, roll, width / 2, height / 2)
@@ -136,7 +137,7 @@ def _stands(yunet, image, x, y, size, score, level=False):
         rows = _rows(yunet, view(image, x, y, AROUND * size, roll, LOCAL), WEAK)
         return max(rows, key=lambda row: row[14] - abs(row[:2] + row[2:4] / 2 - LOCAL / 2).max() / LOCAL, default=None)
 
-    looks = [(row[14], roll, row) for roll in range(0, 360, 45) for row in [look(x, y, roll)] if row is not None]
+    looks = [(row[14], roll, row) for roll in range(0, 360, STEP) for row in [look(x, y, roll)] if row is not None]
     if not looks:
         return None
     best, roll, row = max(looks, key=lambda each: each[0])
