@@ -34,7 +34,7 @@ class Predictor:
         """`model`: a folder of models/ or exports/, or one of its .onnx files (model_int8.onnx), here or in this repository; several
         with "+" between them are the paper's ensemble: their probabilities are averaged;
         `find`: "detect", or "given" where images are faces already; `ten_crops`: the paper's ten, averaged, or the centre
-        alone (None: as the model's metadata say, ten where they do not); `score`: the detector's least confidence, 0 to 1;
+        alone (None: as the model's metadata or model.json say, ten where they do not); `score`: the detector's least confidence, 0 to 1;
         `largest_side`: larger images are searched at this size; `threads`: cores for the network, None for all; `threshold`: faces
         whose best probability is below it are labelled "uncertain". Fail where the model is missing or no such model.
         """
@@ -117,11 +117,11 @@ def _member(path, threads):
         facts = {}
     try:
         classes, size = json.loads(about["classes"]), int(about["crop"])
-        shown, temperature = (float(about.get(key, facts.get(key, other))) for key, other in (("crops", 10), ("temperature", 1)))
+        shown = int(about.get("crops", facts.get("crops", 10)))
     except (KeyError, TypeError, ValueError):
         raise errors.Fail("%s is no network of this project (its metadata name no classes): take one that `make export` wrote"
                           % path) from None
-    return runtimes.calibrated(runtimes.of_session(session), temperature), classes, size, int(shown)
+    return runtimes.of_session(session), classes, size, shown
 
 
 def _names(model):

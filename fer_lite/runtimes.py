@@ -46,18 +46,6 @@ def of_session(made, name="ONNX Runtime"):
     return Runtime(name, probabilities)
 
 
-def calibrated(made, temperature):
-    """A Runtime whose logits are divided by `temperature`, which model metadata may name (1: as it is)."""
-    if temperature == 1:
-        return made
-
-    def probabilities(crops):
-        powers = np.maximum(made.probabilities(crops), 1e-12) ** np.float32(1 / temperature)
-        return powers / powers.sum(axis=1, keepdims=True)
-
-    return Runtime(made.name, probabilities)
-
-
 def ensemble(members):
     """A Runtime whose probabilities are the mean of its members' (the paper's III-D)."""
     return Runtime(" + ".join(member.name for member in members),

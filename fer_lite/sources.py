@@ -8,7 +8,6 @@ import collections
 import io
 import os
 import sys
-import warnings
 from typing import Any, Iterable, Iterator
 
 import numpy as np
@@ -82,21 +81,25 @@ def frames(name: str, fps: float | None = None) -> Iterator[video.Frame]:
     return video.camera(name, fps) if video.is_camera(name) else video.recorded(name, fps)
 
 
-def read_image(what: Any) -> np.ndarray:
+class TooLarge(errors.Fail):
+    """An image of more bytes or pixels than are read."""
+
+
+def read_image(what: Any, pixels: int = images.LARGEST_PIXELS) -> np.ndarray:
     """An image as uint8 H x W x 3 BGR, or H x W grey where it is such an array.
 
     `what`: a file's path (str, Path) or its bytes: JPEG, PNG, WebP, BMP, TIFF, GIF, with [heif] HEIC; its first frame, turned as its EXIF
-    says. Or a PIL image; or an array, uint8 or uint16: H x W, H x W x 1, H x W x 3 (BGR) or H x W x 4 (BGRA, its alpha ignored).
-    Fail in one line on a file that is none; TypeError on another type, ValueError on another array.
+    says; at most `pixels` of them. Or a PIL image; or an array, uint8 or uint16: H x W, H x W x 1, H x W x 3 (BGR) or H x W x 4 (BGRA, its alpha ignored).
+    Fail in one line on a file that is none, TooLarge; TypeError on another type, ValueError on another array.
     """
     if isinstance(what, np.ndarray):
         return _of_array(what)
     if isinstance(what, Image.Image):
-        return _of_pillow(what, "the PIL image")
+        return _of_pillow(what, "the PIL image", pixels)
     if isinstance(what, (bytes, bytearray, memoryview)):
-        return _of_bytes(bytes(what), "the image")
+        return _of_bytes(bytes(what), "the image", pixels)
     if isinstance(what, (str, os.PathLike)):
-        return _of_bytes(_content(os.fspath(what)), os.fspath(what))
+        return _of_bytes(_content(os.fspath(what)), os.fspath(what), pixels)
     raise TypeError("an image is a path, bytes, a PIL image, or a NumPy array, not %s%s" % (
         type(what).__name__, " (cv2.imread gives None where a file is missing)" if what is None else ""))
 
@@ -116,25 +119,23 @@ def _content(path):
     try:
         size = os.path.getsize(path)
         if size > LARGEST_FILE:
-            raise errors.Fail("%s: a file of %d MB; images of up to %d are read" % (path, size >> 20, LARGEST_FILE >> 20))
+            raise TooLarge("%s: a file of %d MB; images of up to %d are read" % (path, size >> 20, LARGEST_FILE >> 20))
         with open(path, "rb") as f:
             return f.read(LARGEST_FILE)
     except FileNotFoundError:
         raise errors.Fail("%s is not there" % path) from None
 
 
-def _of_bytes(data, where):
+def _of_bytes(data, where, pixels):
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc") and not pillow_heif:
         raise errors.Fail(NO_HEIF % where)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own bound on pixels; ours comes next
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise errors.Fail("%s: at most %d million pixels are read: make it smaller" % (where, images.LARGEST_PIXELS // 10**6)) from None
+        raise TooLarge("%s: at most %d million pixels are read: make it smaller" % (where, pixels // 10**6)) from None
     except Exception:  # Pillow's readers raise whatever a damaged file makes them
         raise errors.Fail("%s: %s" % (where, _what_else(data))) from None
-    return _of_pillow(image, where)
+    return _of_pillow(image, where, pixels)
 
 
 def _what_else(data):
@@ -144,8 +145,9 @@ def _what_else(data):
     return "no image that is read (%s), and by its name no video" % " ".join(READ)
 
 
-def _of_pillow(image, where):
-    images.bound(where, *image.size)
+def _of_pillow(image, where, pixels):
+    if image.width * image.height > pixels:
+        raise TooLarge("%s: %dx%d pixels; at most %d million are read: make it smaller" % (where, *image.size, pixels // 10**6))
     try:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):  # 16 bits of grey, in Pillow's several ways

@@ -15,7 +15,7 @@ USE = """
 import os, sys, numpy, fer_lite
 assert not os.path.abspath(fer_lite.__file__).startswith(sys.argv[1]), fer_lite.__file__
 drawn = numpy.random.RandomState(0).randint(0, 256, (48, 48)).astype("uint8")
-for model in (None, "resnet32_cifar10/model_int8.onnx"):
+for model in (None, "resnet20_votes/model_int8.onnx", "resnet32_cifar10"):
     (face,) = fer_lite.Predictor(*([model] if model else []), find="given")(drawn)
     assert len(face["probabilities"]) == 8 and abs(sum(face["probabilities"].values()) - 1) < 1e-4
 assert fer_lite.Predictor()(numpy.zeros((99, 99, 3), "uint8")) == []
@@ -50,9 +50,9 @@ def test_the_wheel_has_what_use_needs_and_nothing_else(wheel):
 
     own = {os.path.relpath(path, ROOT).replace(os.sep, "/") for path in glob.glob(os.path.join(ROOT, "fer_lite", "**", "*"), recursive=True)
            if os.path.isfile(path) and "__pycache__" not in path}
-    default = {"fer_lite/%s/%s" % (predict.DEFAULT.replace(os.sep, "/"), name) for name in ("model.onnx", "model_int8.onnx", "model.json", "README.md")}
-    assert own | default | {"fer_lite/models/LICENSE.md"} <= names
-    assert not [name for name in names - own if not name.startswith("fer_lite/models/") or "caffe" in name.replace("cifar10", "").split("/")[-1]]
+    networks = {"fer_lite/%s/%s" % (network.replace(os.sep, "/"), name) for network in (predict.DEFAULT, "models/resnet32_cifar10")
+                for name in ("model.onnx", "model_int8.onnx", "model.json", "README.md")}
+    assert own | networks | {"fer_lite/models/LICENSE.md"} == names
     assert "Version: %s\n" % __version__ in about and "License-Expression: MIT\n" in about
 
 

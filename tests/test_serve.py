@@ -1,0 +1,112 @@
+"""`fer-lite serve`: what it answers, what it refuses, and many clients at once."""
+import concurrent.futures
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("starlette", reason="needs starlette: pip install -r env/package.txt")
+pytest.importorskip("httpx", reason="needs httpx: pip install -r env/package.txt")
+from PIL import Image
+from starlette.testclient import TestClient
+
+import fer_lite
+from fer_lite import serve
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return fer_lite.Predictor(threads=1)
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    data = pytest.importorskip("skimage.data", reason="the photograph is scikit-image's")
+    return data.astronaut()
+
+
+@pytest.fixture(scope="module")
+def client(predictor):
+    with TestClient(serve.application(predictor, largest=1 << 20, pixels=10**6)) as client_:
+        yield client_
+
+
+def encoded(image, kind="JPEG"):
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, kind)
+    return out.getvalue()
+
+
+def test_an_image_is_answered_with_what_the_predictor_says(client, predictor, photograph):
+    data = encoded(photograph)
+    answer = client.post("/predict", content=data)
+    assert answer.status_code == 200 and answer.json() == {"faces": json.loads(json.dumps(predictor(data)))} and len(answer.json()["faces"]) == 1
+    assert client.post("/predict", content=encoded(np.zeros((99, 99, 3), np.uint8))).json() == {"faces": []}
+
+
+def test_many_clients_at_once_get_each_its_own(predictor, photograph):
+    images = [encoded(photograph[:300, 80 + shift:380 + shift]) for shift in (0, 12, 24)]
+    wanted = [{"faces": json.loads(json.dumps(predictor(data)))} for data in images]
+    with TestClient(serve.application(predictor, at_once=4, waiting=99)) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: client.post("/predict", content=images[i % 3]).json(), range(48)))
+    assert answers == [wanted[i % 3] for i in range(48)] and wanted[0] != wanted[1]
+
+
+GOOD = encoded(np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8))
+HOSTILE = {
+    "empty": (b"", 400), "text": (b"hello", 400), "cut": (GOOD[:len(GOOD) // 2], 400), "head": (GOOD[:12], 400), "playlist": (b"#EXTM3U\n/etc/hostname\n", 400),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 400), "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 400),
+    "too many bytes": (b"\xff\xd8" + b"0" * (1 << 20), 413), "too many pixels": (encoded(np.zeros((1001, 1000), np.uint8), "PNG"), 413),
+    "a bomb": (encoded(np.zeros((30, 30), np.uint8), "PNG").replace(b"\0\0\0\x1e\0\0\0\x1e", b"\0\0\xff\xff\0\0\xff\xff"), 413),
+}
+
+
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_hostile_uploads_are_refused(client, name):
+    data, status = HOSTILE[name]
+    answer = client.post("/predict", content=data)
+    assert answer.status_code == status and "\n" not in answer.json()["error"], answer.text
+    assert client.get("/health").status_code == 200
+
+
+def test_damaged_files_of_every_kind_are_never_an_error_of_ours(client):
+    draw = np.random.RandomState(1)
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"):
+        whole = encoded(draw.randint(0, 256, (40, 40, 3)).astype(np.uint8), kind)
+        for _ in range(25):
+            damaged = bytearray(whole)
+            for place in draw.randint(0, len(damaged), 8):
+                damaged[place] = draw.randint(256)
+            assert client.post("/predict", content=bytes(damaged)).status_code in (200, 400, 413), kind
+
+
+def test_a_stream_without_a_length_is_bounded(client):
+    assert client.post("/predict", content=(b"0" * 65536 for _ in range(40))).status_code == 413
+
+
+def test_more_at_once_than_it_takes_is_told_to_wait(predictor):
+    with TestClient(serve.application(predictor, at_once=0, waiting=0)) as client:
+        answer = client.post("/predict", content=GOOD)
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
+
+
+def test_the_description_fits_the_answers(client, photograph):
+    described = client.get("/openapi.json").json()
+    face = client.post("/predict", content=encoded(photograph)).json()["faces"][0]
+    schema = described["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["faces"]["items"]
+    assert set(schema["properties"]) == set(face) and set(schema["properties"]["probabilities"]["properties"]) == set(face["probabilities"])
+    assert described["info"]["version"] == fer_lite.__version__ and client.get("/predict").status_code == 405 and client.get("/nowhere").status_code == 404
+    page = client.get("/")
+    assert "openapi.json" in page.text and "http" not in page.text and "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_without_its_packages_serving_names_the_extra(tmp_path):
+    for name in ("uvicorn", "starlette"):
+        (tmp_path / (name + ".py")).write_text("raise ImportError")
+    ran = subprocess.run([sys.executable, "-m", "fer_lite", "serve"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+                         cwd=os.path.dirname(os.path.dirname(os.path.abspath(fer_lite.__file__))), env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+    assert ran.returncode == 1 and ran.stderr.count("\n") == 1 and "fer-lite[api]" in ran.stderr
