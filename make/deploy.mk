@@ -44,6 +44,10 @@ $(DEPLOY_ENV)/.complete-export: env/export.txt $(DEPLOY_ENV)/.complete
 	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt -r env/export.txt
 	@touch $@
 
+$(DEPLOY_ENV)/.complete-package: env/package.txt $(DEPLOY_ENV)/.complete-export
+	@$(DEPLOY) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/package.txt
+	@touch $@
+
 .PHONY: export
 export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
 	@$(DEPLOY) -m deploy.export $(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/)) \
@@ -53,6 +57,10 @@ export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files
 predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
 	@$(DEPLOY) -m fer_lite $(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number)) \
 	  $(MODEL:%=--model %) $(CROPS:%=--crops %) --faces $(FACES) $(DRAW:%=--draw %) $(FPS:%=--fps %) $(if $(CSV),--csv)
+
+.PHONY: wheel
+wheel: $(DEPLOY_ENV)/.complete-package ## the package that people install, in dist/: a wheel and a source distribution
+	@$(DEPLOY) -m build --no-isolation
 
 .PHONY: models-check
 models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, and the same scores in every runtime
@@ -81,5 +89,5 @@ bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in eve
 	@$(DEPLOY) -m benchmarks.deploy $(MODEL:%=--model %) --caffe '$(RUN) python3' $(if $(filter none,$(RIVALS)),,--rivals $(RIVALS_ENV)/bin/python) $(BENCH)
 
 test: $(if $(TESTS),,test-deploy)
-test-deploy: $(DEPLOY_ENV)/.complete-export | env ## test export, predict and their kin, beside real Caffe
-	@$(DEPLOY) -m pytest -q tests/test_deploy.py tests/test_deploy_predict.py tests/test_readme.py
+test-deploy: $(DEPLOY_ENV)/.complete-package | env ## test export, predict, the package and their kin, beside real Caffe
+	@$(DEPLOY) -m pytest -q tests/test_deploy.py tests/test_deploy_predict.py tests/test_predictor.py tests/test_serve.py tests/test_package.py tests/test_readme.py

@@ -294,3 +294,16 @@ def test_yunet_is_the_file_that_its_licence_is_for():
     assert files.sha256(faces.YUNET) == "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
     with open(os.path.join(os.path.dirname(faces.YUNET), "LICENSE")) as f:
         assert f.read().startswith("MIT License")
+
+
+def test_a_terminal_gets_a_table_and_a_threshold_makes_labels_uncertain(model, photograph, tmp_path, run, monkeypatch):
+    two = save(tmp_path / "two.png", np.hstack([photograph, photograph[:, ::-1]]))
+    nobody = save(tmp_path / "nobody.png", np.full((99, 99, 3), 9, np.uint8))
+    monkeypatch.setattr(sys, "argv", ["fer-lite", "--model", model, "--format", "table", "--threshold", "1", two, nobody])
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", shown)
+    with pytest.raises(SystemExit):
+        cli.main()
+    one, other, none = shown.getvalue().splitlines()
+    assert two in one and two in other and "uncertain" in one and re.search(r"\w+ +\d+%  \w+ +\d+%  at \d+,\d+ ", one)
+    assert none == nobody + "  no face found"

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("onnxruntime")
 from PIL import Image
 
 import fer_lite
