@@ -39,7 +39,7 @@ STEP = 30  # degrees between the turned looks
 AROUND, LOCAL = 2.2, 160  # a face's neighbourhood: its side in roots of the box's area, and in pixels as YuNet sees it
 OVERLAP, MOST = 0.3, 5000  # OpenCV's defaults
 
-_idle = deque()  # detectors that no thread uses now: one holds its input's size and its buffers, so threads cannot share it
+_idle: deque[cv2.FaceDetectorYN] = deque()  # detectors that no thread uses now: one holds its input's size and its buffers, so threads cannot share it
 
 
 @contextlib.contextmanager
@@ -84,7 +84,7 @@ def view(image: np.ndarray, x: float, y: float, side: float, roll: float, pixels
         part = cv2.resize(part, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
     cos, sin = math.cos(math.radians(roll)) * shrunk / scale, math.sin(math.radians(roll)) * shrunk / scale
     centre, middle = ((x - int(x) + reach + 0.5) * shrunk - 0.5, (y - int(y) + reach + 0.5) * shrunk - 0.5), (pixels - 1) / 2
-    back = np.float64([[cos, -sin, centre[0] - middle * (cos - sin)], [sin, cos, centre[1] - middle * (sin + cos)]])
+    back = np.array([[cos, -sin, centre[0] - middle * (cos - sin)], [sin, cos, centre[1] - middle * (sin + cos)]])
     return cv2.warpAffine(part, back, (pixels, pixels), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -185,14 +185,14 @@ def shown(image: np.ndarray, found: Found, size: int = crops.SIDE) -> np.ndarray
     return cut(image, found.box if found.score is None else square(found.box), size)
 
 
-def square(box):
+def square(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """FER2013's square around a detector's box, both (x, y, width, height): the same centre."""
     x, y, width, height = box
     side = max(1, int(round(SQUARE * (width * height) ** 0.5)))
     return int(round(x + width / 2 - side / 2)), int(round(y + height / 2 - side / 2)), side, side
 
 
-def cut(image, box, size=crops.SIDE):
+def cut(image: np.ndarray, box: tuple[int, int, int, int], size: int = crops.SIDE) -> np.ndarray:
     """The square `box` of an image (uint8 H x W or H x W x 3 BGR) as networks take it: uint8 3 x `size` x `size`, grey on all three.
 
     By way of FER2013's 48x48: 36x36 is what data_prep stores for the paper's networks. Beyond the image its edge is continued.

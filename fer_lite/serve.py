@@ -89,7 +89,7 @@ def application(predictor: Predictor, at_once: int = 2, waiting: int = 16, large
         finally:
             inside -= 1
 
-    def refused(_: Request, problem: HTTPException) -> JSONResponse:
+    def refused(_: Request, problem: Any) -> JSONResponse:
         return JSONResponse({"error": problem.detail}, problem.status_code, problem.headers)
 
     return Starlette(routes=[

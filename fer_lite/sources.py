@@ -18,7 +18,7 @@ from fer_lite import errors, images, video
 try:
     import pillow_heif
 except ImportError:
-    pillow_heif = None
+    pillow_heif = None  # type: ignore[assignment]
 else:
     pillow_heif.register_heif_opener()
 

@@ -10,7 +10,6 @@ import zlib
 
 import numpy as np
 import pytest
-
 from PIL import Image
 from starlette.testclient import TestClient
 
