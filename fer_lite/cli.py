@@ -1,9 +1,10 @@
 """Predict the expression of every face in images, folders, videos or from a camera.
 
-    python -m fer_lite photo.jpg                          one line of JSON a face
+    python -m fer_lite photo.jpg                          a table on a terminal, else one line of JSON a face
     python -m fer_lite clip.mp4 --fps 5 --csv             five frames a second, as CSV
     python -m fer_lite photos/ --draw drawn/              copies with what was found drawn on them
     python -m fer_lite 0 --fps 5                          the first camera, until Ctrl-C
+    python -m fer_lite serve                              a server: POST an image, get JSON (--help says more)
 
 Faces are found by YuNet (fer_lite/yunet, MIT licence); `--faces given` takes each image for a face. An expression is what a
 face shows, not what a person feels: see models/README.md before any use.
@@ -14,6 +15,9 @@ import csv
 import itertools
 import json
 import sys
+import warnings
+
+import cv2
 
 from fer_lite import drawing, errors, faces, sources
 from fer_lite.predict import DEFAULT, Predictor
@@ -30,12 +34,16 @@ def records(frame, found):
 def csv_row(record, classes):
     """A record as the values of CSV_COLUMNS and the classes."""
     box, probabilities = record["box"] or [""] * 4, record["probabilities"] or {}
-    return [record["file"], record.get("frame", ""), record.get("time", ""), *box, record.get("score") or "", record["label"] or "",
+    return [record["file"], record.get("frame", ""), record.get("time", ""), *box, record.get("score") or "", _blank(record.get("roll")), record["label"] or "",
             *(probabilities.get(name, "") for name in classes), record.get("problem", "")]
 
 
+def _blank(value):
+    return "" if value is None else value
+
+
 def csv_columns(classes):
-    return ["file", "frame", "time", "x", "y", "width", "height", "score", "label", *classes, "problem"]
+    return ["file", "frame", "time", "x", "y", "width", "height", "score", "roll", "label", *classes, "problem"]
 
 
 def look(predictor, source, write, fps=None, limit=None, draw_out=None, alone=True):
@@ -43,7 +51,7 @@ def look(predictor, source, write, fps=None, limit=None, draw_out=None, alone=Tr
     drawn = drawing.drawings(draw_out, source, alone) if draw_out else contextlib.nullcontext()
     with drawn as keep, contextlib.closing(_closable(sources.frames(source, fps))) as stream:
         for frame in itertools.islice(stream, limit):
-            found = predictor(frame.image)
+            found = predictor(frame.image, thorough=frame.frame is None)
             for record in records(frame, found):
                 write(record)
             if keep:
@@ -55,14 +63,30 @@ def _closable(stream):
     yield from stream
 
 
+def line(record):
+    """A record for people: what is shown, how surely, where."""
+    where = record["file"] + ("" if record.get("frame") is None else " %.2f s" % record["time"])
+    if not record["box"]:
+        return "%s  %s" % (where, record["problem"])
+    best = sorted(record["probabilities"].items(), key=lambda each: -each[1])[:2]
+    return "%s  %-9s  %s  at %d,%d  %d x %d  roll %s" % (
+        where, record["label"], "  ".join("%s %3.0f%%" % (name, 100 * share) for name, share in best), *record["box"], "-" if record["roll"] is None else record["roll"])
+
+
 @errors.main
 def main():
+    warnings.simplefilter("ignore")  # Pillow's of odd files; what matters is said in our one line
+    if sys.argv[1:2] == ["serve"]:
+        from fer_lite import serve  # the extra [api]
+        return serve.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="fer-lite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, video, folder, or a camera's number")
     parser.add_argument("--model", default=DEFAULT, help="folder in models/ or exports/, or an .onnx file; A+B averages two (default: %(default)s)")
     parser.add_argument("--faces", choices=("detect", "given"), default="detect", help="find faces, or take each image for one")
-    parser.add_argument("--crops", type=int, choices=(1, 10), default=10, help="the paper's ten crops, averaged, or the centre alone")
-    parser.add_argument("--csv", action="store_true", help="CSV instead of JSON lines")
+    parser.add_argument("--crops", type=int, choices=(1, 10), help="the paper's ten crops, averaged, or the centre alone (default: the model's)")
+    parser.add_argument("--threshold", type=float, default=0, metavar="P", help="label faces whose best probability is below it \"uncertain\"")
+    parser.add_argument("--format", choices=("table", "json", "csv"), help="table, lines of JSON, or CSV (default: a table on a terminal, else JSON)")
+    parser.add_argument("--csv", action="store_const", const="csv", dest="format", help="--format csv")
     parser.add_argument("--draw", metavar="OUT", help="draw the faces on a copy: a file for one source, else a folder")
     parser.add_argument("--fps", type=_positive, help="at most so many frames a second of a video or camera")
     parser.add_argument("--limit", type=int, help="at most so many frames of each video or camera")
@@ -71,15 +95,19 @@ def main():
                         help="faces are searched with the image at this size; larger finds smaller faces (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="cores to use (default: all)")
     args = parser.parse_args()
-    predictor = Predictor(args.model, args.faces, args.crops == 10, args.score, args.search, args.threads)
+    predictor = Predictor(args.model, args.faces, args.crops and args.crops == 10, args.score, args.search, args.threads, args.threshold)
+    cv2.setNumThreads(args.threads or -1)  # -1: OpenCV's own choice
     found = sources.expand(args.sources)
+    form = args.format or ("table" if sys.stdout.isatty() else "json")
     table = csv.writer(sys.stdout, lineterminator="\n")
-    if args.csv:
+    if form == "csv":
         table.writerow(csv_columns(predictor.classes))
 
     def write(record):
-        if args.csv:
+        if form == "csv":
             table.writerow(csv_row(record, predictor.classes))
+        elif form == "table":
+            print(line(record))
         else:
             print(json.dumps(record, ensure_ascii=False))
         sys.stdout.flush()

@@ -1,7 +1,10 @@
 """What a user did wrong, said in one line: Fail carries the sentence, main() prints it and sets the exit status."""
+from __future__ import annotations
+
 import functools
 import os
 import sys
+from typing import Any, Callable
 
 
 class Fail(Exception):
@@ -19,7 +22,7 @@ def shown(words):
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in words)
 
 
-def main(command):
+def main(command: Callable[..., Any]) -> Callable[..., None]:
     """Decorate a command's main function: Fail becomes one line on stderr and exit status 1, Ctrl-C becomes 130.
 
     A full disk or a forbidden path is the user's to mend too, so OSError is answered in one line as well.

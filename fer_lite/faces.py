@@ -4,10 +4,18 @@ The detector is YuNet, in OpenCV's own class for it; its network lies in fer_lit
 nothing is fetched at run time. How FER2013's squares lie around YuNet's boxes was measured: in 2,765 of the first 3,000
 training images (padded, enlarged to 160x160) it finds a face, and at the median the square is centred on the box to 1% of its
 side, which is 1.15 times the root of the box's area (1.02 times its height).
+
+YuNet finds tilted faces too, with less confidence, but takes many of them for upright: its eye points are right up to some 20
+degrees, and can be upright's on a face that stands on its head. So a face of which it is sure, with level eyes, is taken as it is;
+any other is looked at again in its own neighbourhood, turned, and stands as it does where YuNet is surest (docs/predict.md).
 """
-import functools
+from __future__ import annotations
+
+import contextlib
+import math
 import os
-from collections import namedtuple
+from collections import deque, namedtuple
+from typing import Iterator
 
 import cv2
 import numpy as np
@@ -15,49 +23,176 @@ import numpy as np
 from fer_lite import crops
 
 YUNET = os.path.join(os.path.dirname(os.path.abspath(__file__)), "yunet", "face_detection_yunet_2023mar.onnx")
-Found = namedtuple("Found", "box score")  # x, y, width, height in pixels (int), of the image or beyond it; 0 to 1, or None
+# box: x, y, width, height in pixels (int), of the image or beyond it; score: 0 to 1, or None; roll: degrees, clockwise, or None;
+# square: FER2013's, (x, y of its centre, side, degrees by which it is turned), or None of one that is not turned: it is square(box).
+Found = namedtuple("Found", "box score roll square")
 SQUARE = 1.15  # side of FER2013's square, in roots of the area of YuNet's box
 FER_SIDE = 48  # FER2013's images
 LARGEST_SIDE = 640  # pixels; larger images are searched at this size: YuNet finds faces of about 10 to 300 pixels
+LARGER = (1600, 3200)  # where nothing was found
 SMALLEST = 10  # pixels; of images with a smaller side it makes nonsense, infinite boxes too
 SCORE = 0.7  # YuNet's confidence; OpenCV's default of 0.9 loses faces in poor light, below 0.6 come false ones
+WEAK = 0.4  # of what is worth a second look where nothing better is there
+SURE = 0.9  # from here on a face with level eyes is upright
+LEVEL = 10  # degrees; faces that are tilted by less are cut as they are: nine in ten of FER2013's own lie within
+STEP = 30  # degrees between the turned looks
+AROUND, LOCAL = 2.2, 160  # a face's neighbourhood: its side in roots of the box's area, and in pixels as YuNet sees it
 OVERLAP, MOST = 0.3, 5000  # OpenCV's defaults
 
-
-@functools.lru_cache(maxsize=4)
-def detector(score=SCORE):
-    """A cv2.FaceDetectorYN."""
-    return cv2.FaceDetectorYN.create(YUNET, "", (320, 320), score, OVERLAP, MOST)
+_idle: deque[cv2.FaceDetectorYN] = deque()  # detectors that no thread uses now: one holds its input's size and its buffers, so threads cannot share it
 
 
-def detect(image, score=SCORE, largest_side=LARGEST_SIDE):
-    """The Found faces of uint8 H x W x 3 (BGR), largest first; [] where there are none."""
-    scale = min(1.0, largest_side / max(image.shape[:2]))
-    if min(image.shape[:2]) * scale < SMALLEST:
+@contextlib.contextmanager
+def detector() -> Iterator[cv2.FaceDetectorYN]:
+    """A detector for this thread alone, while the block lasts."""
+    try:
+        yunet = _idle.pop()
+    except IndexError:
+        level = cv2.setLogLevel(2)  # OpenCV 5 warns of its own default
+        yunet = cv2.FaceDetectorYN.create(YUNET, "", (320, 320), WEAK, OVERLAP, MOST)
+        cv2.setLogLevel(level)
+    try:
+        yield yunet
+    finally:
+        _idle.append(yunet)
+
+
+def detect(image: np.ndarray, score: float = SCORE, largest_side: int = LARGEST_SIDE, thorough: bool = True) -> list[Found]:
+    """The Found faces of uint8 H x W x 3 (BGR), largest first; [] where there are none.
+
+    `thorough`: where none is found, search the image larger, then turned. Where one is found it costs nothing.
+    """
+    if min(image.shape[:2]) * min(1.0, largest_side / max(image.shape[:2])) < SMALLEST:
         return []
-    small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    yunet = detector(score)
-    yunet.setInputSize(small.shape[1::-1])
-    rows = yunet.detect(small)[1]
-    found = [] if rows is None else [Found(tuple(int(round(v / scale)) for v in row[:4]), float(row[14])) for row in rows]
+    with detector() as yunet:
+        found = _upright(yunet, image, score, largest_side)
+        for side in LARGER if thorough else ():
+            if not found and largest_side < min(side, max(image.shape[:2])):
+                found = _upright(yunet, image, score, side)
+        if thorough and not found:
+            found = _turned(yunet, image, score, largest_side)
     return sorted((each for each in found if min(each.box[2:]) > 0), key=lambda each: -each.box[2] * each.box[3])
 
 
-def whole(image):
+def view(image: np.ndarray, x: float, y: float, side: float, roll: float, pixels: int) -> np.ndarray:
+    """The square of an image around (x, y), turned upright from `roll`: uint8 `pixels` x `pixels` (x 3). Beyond the image its edge is continued."""
+    reach, scale = int(side * 0.71) + 2, pixels / side
+    rows, columns = (np.clip(np.arange(start - reach, start + reach + 1), 0, end - 1) for start, end in zip((int(y), int(x)), image.shape))
+    part = image[rows[:, None], columns]
+    shrunk = min(1.0, scale)
+    if shrunk < 1:
+        part = cv2.resize(part, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
+    cos, sin = math.cos(math.radians(roll)) * shrunk / scale, math.sin(math.radians(roll)) * shrunk / scale
+    centre, middle = ((x - int(x) + reach + 0.5) * shrunk - 0.5, (y - int(y) + reach + 0.5) * shrunk - 0.5), (pixels - 1) / 2
+    back = np.array([[cos, -sin, centre[0] - middle * (cos - sin)], [sin, cos, centre[1] - middle * (sin + cos)]])
+    return cv2.warpAffine(part, back, (pixels, pixels), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _rows(yunet, image, least):
+    """YuNet's faces, float32 N x 15: box, right and left eye, nose, corners of the mouth (x, y), score."""
+    yunet.setInputSize(image.shape[1::-1])
+    rows = yunet.detect(image)[1]
+    return [] if rows is None else rows[rows[:, 14] >= least]
+
+
+def _small(image, largest_side):
+    scale = min(1.0, largest_side / max(image.shape[:2]))
+    return scale, image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _upright(yunet, image, score, largest_side):
+    """The faces that YuNet finds in the image as it is, each as it stands."""
+    scale, small = _small(image, largest_side)
+    found = []
+    for row in _rows(yunet, small, score):
+        each = Found(tuple(int(round(v / scale)) for v in row[:4]), float(row[14]), _roll(row), None)
+        x, y, width, height = each.box
+        sure = each.score >= SURE and abs(each.roll) < LEVEL
+        found.append(each if sure or min(width, height) < 1 else
+                     _stands(yunet, image, x + width / 2, y + height / 2, (width * height) ** 0.5, score) or each)
+    return found
+
+
+def _turned(yunet, image, score, largest_side):
+    """The faces of an image in which none is found as it is: on their sides, or on their heads."""
+    scale, small = _small(image, largest_side)
+    height, width = small.shape[:2]
+    for roll in (0, 90, 180, 270, 45, 135, 225, 315):
+        side = max(height, width) if roll % 90 == 0 else int(math.hypot(height, width))
+        turned = view(small, (width - 1) / 2, (height - 1) / 2, side, roll, side) if roll else small
+        found = []
+        for row in _rows(yunet, turned, WEAK):
+            x, y = row[0] + row[2] / 2, row[1] + row[3] / 2
+            if roll:
+                x, y = _back(x - side / 2, y - side / 2, roll, width / 2, height / 2)
+            found.append(_stands(yunet, image, x / scale, y / scale, (row[2] * row[3]) ** 0.5 / scale, score, level=True))
+        if any(found):
+            return [each for each in found if each]
+    return []
+
+
+def _stands(yunet, image, x, y, size, score, level=False):
+    """The face around (x, y), of `size` pixels, as it stands: a Found, None where it is level (unless `level`) or there is none."""
+    def look(x, y, roll):
+        rows = _rows(yunet, view(image, x, y, AROUND * size, roll, LOCAL), WEAK)
+        return max(rows, key=lambda row: row[14] - abs(row[:2] + row[2:4] / 2 - LOCAL / 2).max() / LOCAL, default=None)
+
+    looks = [(row[14], roll, row) for roll in range(0, 360, STEP) for row in [look(x, y, roll)] if row is not None]
+    if not looks:
+        return None
+    best, roll, row = max(looks, key=lambda each: each[0])
+    for _ in range(3):  # nearer upright its eye points are better
+        x, y = _back(*((row[:2] + row[2:4] / 2 - LOCAL / 2) * AROUND * size / LOCAL), roll, x, y)
+        turn = _roll(row)
+        again = look(x, y, roll + turn)
+        if again is None or again[14] < best - 0.05:
+            break
+        best, roll, row = again[14], roll + turn, again
+        if abs(turn) < 3:
+            break
+    roll = (roll + 180) % 360 - 180
+    if best < score or abs(roll) < LEVEL and not level:
+        return None
+    width, height = row[2:4] * AROUND * size / LOCAL
+    cos, sin = abs(math.cos(math.radians(roll))), abs(math.sin(math.radians(roll)))
+    wide, high = width * cos + height * sin, width * sin + height * cos
+    return Found((int(round(x - wide / 2)), int(round(y - high / 2)), int(round(wide)), int(round(high))), float(best), roll,
+                 (x, y, SQUARE * (width * height) ** 0.5, roll))
+
+
+def _roll(row):
+    return math.degrees(math.atan2(row[7] - row[5], row[6] - row[4]))
+
+
+def _back(across, down, roll, x, y):
+    """A place in an upright view, from its middle, as a place in the image: (x, y)."""
+    cos, sin = math.cos(math.radians(roll)), math.sin(math.radians(roll))
+    return x + across * cos - down * sin, y + across * sin + down * cos
+
+
+def whole(image: np.ndarray) -> Found:
     """An image that is a face already, as Found: its largest centred square."""
     height, width = image.shape[:2]
     side = min(height, width)
-    return Found(((width - side) // 2, (height - side) // 2, side, side), None)
+    return Found(((width - side) // 2, (height - side) // 2, side, side), None, None, None)
 
 
-def square(box):
+def shown(image: np.ndarray, found: Found, size: int = crops.SIDE) -> np.ndarray:
+    """A Found face as networks take it (see `cut`), upright."""
+    if found.square is not None:
+        x, y, side, roll = found.square
+        return cut(view(image, x, y, side, roll, max(FER_SIDE, int(side))), (0, 0, max(FER_SIDE, int(side)), 0), size)
+    return cut(image, found.box if found.score is None else square(found.box), size)
+
+
+def square(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """FER2013's square around a detector's box, both (x, y, width, height): the same centre."""
     x, y, width, height = box
     side = max(1, int(round(SQUARE * (width * height) ** 0.5)))
     return int(round(x + width / 2 - side / 2)), int(round(y + height / 2 - side / 2)), side, side
 
 
-def cut(image, box, size=crops.SIDE):
+def cut(image: np.ndarray, box: tuple[int, int, int, int], size: int = crops.SIDE) -> np.ndarray:
     """The square `box` of an image (uint8 H x W or H x W x 3 BGR) as networks take it: uint8 3 x `size` x `size`, grey on all three.
 
     By way of FER2013's 48x48: 36x36 is what data_prep stores for the paper's networks. Beyond the image its edge is continued.

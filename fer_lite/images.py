@@ -1,4 +1,6 @@
 """Image files: the size that one claims, before it is decoded, and its pixels."""
+from __future__ import annotations
+
 import struct
 
 import cv2
@@ -9,7 +11,7 @@ from fer_lite import errors
 LARGEST_PIXELS = 100 * 1000 * 1000  # of an image or a video's frame: 300 MB decoded
 
 
-def decoded(data, grey=False):
+def decoded(data: bytes, grey: bool = False) -> np.ndarray | None:
     """What OpenCV makes of an image file's bytes, None of a damaged one. Its size is for the caller to check before."""
     if data[:4] == b"\x89PNG" and not _whole_png(data):
         return None
@@ -19,7 +21,7 @@ def decoded(data, grey=False):
         return None
 
 
-def _whole_png(data):
+def _whole_png(data: bytes) -> bool:
     """Whether every chunk lies within the file: OpenCV allocates what one claims, and waits half a minute for it."""
     at = 8
     while at + 12 <= len(data):
@@ -29,7 +31,7 @@ def _whole_png(data):
     return False
 
 
-def size(data, where):
+def size(data: bytes, where: str) -> tuple[int, int]:
     """(height, width) that a PNG or JPEG file claims to have."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
@@ -51,7 +53,7 @@ def _jpeg_size(data, where):
     raise errors.Fail("%s: a damaged JPEG image; get the file again" % where)
 
 
-def bound(name, width, height):
+def bound(name: str, width: int, height: int) -> None:
     """Fail where an image claims more pixels than are read, or none."""
     if not 0 < width * height <= LARGEST_PIXELS:
         raise errors.Fail("%s: %dx%d pixels; at most %d million are read: make it smaller" % (name, width, height, LARGEST_PIXELS // 10**6))

@@ -1,6 +1,9 @@
 """The files of an exported network's folder, named once, and the facts in one of them. Needs no package."""
+from __future__ import annotations
+
 import json
 import os
+from typing import Any
 
 from fer_lite import errors
 
@@ -11,7 +14,7 @@ INT8 = "model_int8.onnx"
 FACTS = "model.json"  # what the network is, how good, made from what, checked how
 
 
-def facts(folder):
+def facts(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The dict in a network's model.json. Fail where `folder` is none of an exported network."""
     try:
         with open(os.path.join(folder, FACTS)) as f:

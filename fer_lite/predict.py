@@ -1,64 +1,104 @@
 """The expression of every face in an image.
 
-    from fer_lite import predict
-    p = predict.Predictor()
-    p("photo.jpg")      # or uint8 H x W x 3 BGR: [{"box": [x, y, width, height], "label": "happiness", "probabilities": {...}, ...}]
+    import fer_lite
+    predictor = fer_lite.Predictor()
+    predictor("photo.jpg")      # [{"box": [x, y, width, height], "label": "happiness", "probabilities": {...}, ...}]
 
 Faces are found by YuNet (fer_lite/yunet, MIT licence); `find="given"` takes each image for a face. An expression is what a
 face shows, not what a person feels: see models/README.md before any use.
 """
+from __future__ import annotations
+
+import itertools
 import json
 import os
+from typing import Any, Iterable, Iterator
 
 import cv2
 import numpy as np
 
 from fer_lite import crops, errors, faces, names, runtimes, sources
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = HERE if os.path.isdir(os.path.join(HERE, "models")) else os.path.dirname(HERE)  # models/ lies in the installed package, or beside it
 DEFAULT = os.path.join("models", "resnet20_votes")
+BATCH = 32  # images that are in memory at once, and whose faces go through the network together
+UNCERTAIN = "uncertain"
 
 
 class Predictor:
-    """A network with a face detector in front: called with an image, it gives a list of the faces in it."""
+    """A network with a face detector in front: called with an image, it gives a list of the faces in it. Any number of threads may share one."""
 
-    def __init__(self, model=DEFAULT, find="detect", ten_crops=True, score=faces.SCORE, largest_side=faces.LARGEST_SIDE, threads=None):
+    def __init__(self, model: str | os.PathLike[str] = DEFAULT, find: str = "detect", ten_crops: bool | None = None, score: float = faces.SCORE,
+                 largest_side: int = faces.LARGEST_SIDE, threads: int | None = None, threshold: float = 0.0) -> None:
         """`model`: a folder of models/ or exports/, or one of its .onnx files (model_int8.onnx), here or in this repository; several
         with "+" between them are the paper's ensemble: their probabilities are averaged;
         `find`: "detect", or "given" where images are faces already; `ten_crops`: the paper's ten, averaged, or the centre
-        alone; `score`: the detector's least confidence, 0 to 1; `largest_side`: larger images are searched at this size;
-        `threads`: None for all cores. Fail where the model is missing or no such model.
+        alone (None: as the model's metadata or model.json say, ten where they do not); `score`: the detector's least confidence, 0 to 1;
+        `largest_side`: larger images are searched at this size; `threads`: cores for the network, None for all; `threshold`: faces
+        whose best probability is below it are labelled "uncertain". Fail where the model is missing or no such model.
         """
         members = [_member(path, threads) for path in map(_model_file, _names(model))]
-        self.network, self.classes, self.size = members[0]
+        self.network, self.classes, self.size, crops_ = members[0]
         if len(members) > 1:
-            if any(member[1:] != members[0][1:] for member in members):
+            if any(member[1:3] != members[0][1:3] for member in members):
                 raise errors.Fail("%s: an ensemble's networks have the same classes and crops, these have not" % model)
             self.network = runtimes.ensemble([member[0] for member in members])
-        self.find, self.ten_crops, self.score, self.largest_side = find, ten_crops, score, largest_side
-        cv2.setNumThreads(threads or -1)  # -1: OpenCV's own choice
+            crops_ = max(member[3] for member in members)
+        self.find, self.score, self.largest_side, self.threshold = find, score, largest_side, threshold
+        self.ten_crops = crops_ == 10 if ten_crops is None else ten_crops
 
-    def __call__(self, image):
-        """The faces in an image (a path, or uint8 H x W x 3 BGR or H x W grey), the largest first, [] where there are none.
+    def __call__(self, image: Any, thorough: bool = True) -> Any:
+        """The faces in an image (see sources.read_image), the largest first, [] where there are none.
 
-        Each is a dict: box ([x, y, width, height] in pixels), score (the detector's, 0 to 1; None where given), label,
-        probabilities ({expression: 0 to 1}). Fail on a file that is no image.
+        Each is a dict: box ([x, y, width, height] in pixels), score (the detector's, 0 to 1; None where given), roll (degrees by which the
+        face is tilted, clockwise; None where given), label, probabilities ({expression: 0 to 1}). A list or tuple of images gives a
+        list of such lists; any other iterable an iterator of them, which holds BATCH images at a time. `thorough`: where no
+        face is found look for small and turned ones (faces.detect). Fail on a file that is no image, TypeError or ValueError on
+        what else is none.
         """
-        image = sources.read_image(image) if isinstance(image, (str, os.PathLike)) else image
-        if image.dtype != np.uint8 or not image.size or (image.ndim != 2 and image.shape[2:] != (3,)):
-            raise ValueError("an image is uint8 H x W or H x W x 3 (BGR), not %s %s" % (image.dtype, image.shape))
-        if self.find == "given":
-            found = [faces.whole(image)]
-            squares = [found[0].box]
-        else:
-            found = faces.detect(image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), self.score, self.largest_side)
-            squares = [faces.square(each.box) for each in found]
-        scores = self.scores([faces.cut(image, square, max(crops.SIDE, self.size)) for square in squares]) if found else []
-        return [{"box": list(each.box), "score": None if each.score is None else round(each.score, 4), "label": self.classes[int(p.argmax())],
-                 "probabilities": {name: round(float(value), 6) for name, value in zip(self.classes, p)}}
-                for each, p in zip(found, scores)]
+        if isinstance(image, (list, tuple)):
+            return list(self._of_many(image, thorough))
+        if hasattr(image, "__next__"):
+            return self._of_many(image, thorough)
+        return next(self._of_many([image], thorough))
 
-    def scores(self, cuts):
+    def predict_faces(self, faces_: Iterable[Any]) -> list[dict[str, Any]]:
+        """Label and probabilities of each of many images that are faces already (as FER2013 cuts them: the whole head, brow to chin)."""
+        if isinstance(faces_, (str, bytes, os.PathLike)) or isinstance(faces_, np.ndarray) and (faces_.ndim < 3 or faces_.ndim == 3 and faces_.shape[2] <= 4):
+            raise TypeError("predict_faces takes a list of faces, or an array N x H x W or N x H x W x 3 of them: put a single one in a list")
+        shown = ((image, [faces.whole(image)]) for image in map(sources.read_image, faces_))
+        return [{name: face[name] for name in ("label", "probabilities")} for (face,) in self._labelled(shown)]
+
+    def _of_many(self, images: Iterable[Any], thorough: bool) -> Iterator[list[dict[str, Any]]]:
+        return self._labelled((image, self._found(image, thorough)) for image in map(sources.read_image, images))
+
+    def _found(self, image, thorough):
+        if self.find == "given":
+            return [faces.whole(image)]
+        return faces.detect(image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), self.score, self.largest_side, thorough)
+
+    def _labelled(self, images):
+        """Yield a list of dicts for each (image, its Found faces); BATCH images' faces go through the network at once."""
+        images = iter(images)
+        while True:
+            cuts, found = [], []
+            for image, each in itertools.islice(images, BATCH):
+                found.append(each)
+                cuts += [faces.shown(image, face, max(crops.SIDE, self.size)) for face in each]
+            if not found:
+                return
+            scores = iter(self.scores(cuts) if cuts else ())
+            for each in found:
+                yield [self._face(face, next(scores)) for face in each]
+
+    def _face(self, found, shares):
+        best = int(shares.argmax())
+        return {"box": list(found.box), "score": None if found.score is None else round(found.score, 4), "roll": None if found.roll is None else round(found.roll),
+                "label": self.classes[best] if shares[best] >= self.threshold else UNCERTAIN,
+                "probabilities": {name: round(float(share), 6) for name, share in zip(self.classes, shares)}}
+
+    def scores(self, cuts: list[np.ndarray]) -> np.ndarray:
         """float32 N x classes of N faces as faces.cut gives them (uint8 3 x S x S)."""
         stack = np.stack(cuts)
         if self.ten_crops:
@@ -68,17 +108,22 @@ class Predictor:
 
 
 def _member(path, threads):
-    """(Runtime, classes, crop) of an ONNX file. Fail where its metadata do not say them."""
+    """(Runtime, classes, crop, how many crops) of an ONNX file. Fail where its metadata do not say them."""
     session = runtimes.session(path, threads)
     about = session.get_modelmeta().custom_metadata_map
     try:
+        facts = names.facts(os.path.dirname(path) or ".")
+    except errors.Fail:  # the file stands alone
+        facts = {}
+    try:
         classes, size = json.loads(about["classes"]), int(about["crop"])
-    except (KeyError, ValueError):
+        shown = int(about.get("crops", facts.get("crops", 10)))
+    except (KeyError, TypeError, ValueError):
         raise errors.Fail("%s is no network of this project (its metadata name no classes): take one that `make export` wrote"
                           % path) from None
     if about.get("output") == "logits":
         raise errors.Fail("%s gives scores, not probabilities: export it again without LOGITS=1" % path)
-    return runtimes.of_session(session), classes, size
+    return runtimes.of_session(session), classes, size, shown
 
 
 def _names(model):

@@ -3,9 +3,12 @@
 Every Runtime takes float32 N x 3 x 32 x 32, BGR, 0 to 255 (not centred), and gives float32 N x classes. Needs numpy,
 OpenCV 4 and ONNX Runtime alone.
 """
+from __future__ import annotations
+
 import functools
 import os
 from collections import namedtuple
+from typing import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -16,7 +19,7 @@ from fer_lite import errors, names
 Runtime = namedtuple("Runtime", "name probabilities")  # fer_lite.crops.ten_crop_mean takes one as its network
 
 
-def session(path, threads=None):
+def session(path: str, threads: int | None = None) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session on `threads` cores (None: all). Fail where the file is missing or no ONNX model."""
     if not os.path.isfile(path):
         raise errors.Fail("%s is not there: make it with `make export`" % path)
@@ -31,12 +34,12 @@ def session(path, threads=None):
         raise errors.Fail("%s is damaged or no ONNX model: take a model.onnx that `make export` wrote" % path) from None
 
 
-def onnx_runtime(path, name="ONNX Runtime", threads=None):
+def onnx_runtime(path: str, name: str = "ONNX Runtime", threads: int | None = None) -> Runtime:
     """A Runtime from an ONNX file."""
     return of_session(session(path, threads), name)
 
 
-def of_session(made, name="ONNX Runtime"):
+def of_session(made: onnxruntime.InferenceSession, name: str = "ONNX Runtime") -> Runtime:
     """A Runtime from an ONNX Runtime session; a model of batch 1 is given the crops one by one."""
     data = made.get_inputs()[0]
 
@@ -48,19 +51,19 @@ def of_session(made, name="ONNX Runtime"):
     return Runtime(name, probabilities)
 
 
-def ensemble(members):
+def ensemble(members: Sequence[Runtime]) -> Runtime:
     """A Runtime whose probabilities are the mean of its members' (the paper's III-D)."""
     return Runtime(" + ".join(member.name for member in members),
                    lambda crops: np.mean([member.probabilities(crops) for member in members], axis=0))
 
 
-def opencv_onnx(path, name="OpenCV, ONNX importer", one_by_one=False):
+def opencv_onnx(path: str, name: str = "OpenCV, ONNX importer", one_by_one: bool = False) -> Runtime:
     """A Runtime from an ONNX file by OpenCV's importer."""
     net = _opencv(path, lambda: cv2.dnn.readNetFromONNX(path))
     return Runtime(name, lambda crops: _opencv(path, lambda: _forward(net, crops, one_by_one)))
 
 
-def opencv_caffe(prototxt, caffemodel, mean, name="OpenCV, Caffe importer"):
+def opencv_caffe(prototxt: str, caffemodel: str, mean: np.ndarray, name: str = "OpenCV, Caffe importer") -> Runtime:
     """A Runtime from Caffe's files by OpenCV 4's importer. `mean`: float32 3."""
     if not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise errors.Fail("OpenCV %s has no Caffe importer: take an OpenCV 4 (env/deploy.txt)" % cv2.__version__)
@@ -68,7 +71,7 @@ def opencv_caffe(prototxt, caffemodel, mean, name="OpenCV, Caffe importer"):
     return Runtime(name, lambda crops: _opencv(caffemodel, lambda: _forward(net, crops - mean[:, None, None])))
 
 
-def of_folder(folder, mean):
+def of_folder(folder: str, mean: np.ndarray) -> list[tuple[str, Callable[[], Runtime]]]:
     """Every Runtime of an exported network, int8 last (where the folder has it), as (name, function that opens it). One thread each: for
     a few crops more are slower."""
     def path(name):

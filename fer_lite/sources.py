@@ -2,27 +2,53 @@
 
 What a file claims is checked before it is decoded: kind, size, pixels. A problem of one file is an errors.Fail that names it.
 """
+from __future__ import annotations
+
+import collections
+import io
 import os
-import struct
+import sys
+from typing import Any, Iterable, Iterator
+
+import numpy as np
+from PIL import Image, ImageOps
 
 from fer_lite import errors, images, video
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+try:
+    import pillow_heif
+except ImportError:
+    pillow_heif = None  # type: ignore[assignment]
+else:
+    pillow_heif.register_heif_opener()
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp")  # which drawings are written as, too
+READ = IMAGES + (".bmp", ".tif", ".tiff", ".gif")
+HEIF = (".heic", ".heif")
+NO_HEIF = "%s: a HEIC image: pip install 'fer-lite[heif]', or save it as JPEG"
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF") + (("HEIF",) if pillow_heif else ())
 LARGEST_FILE = 1 << 28  # bytes of an image
+# Kinds that a user may take for images: left out of folders, and said. Any other file is no matter.
+LEFT_OUT = HEIF + (".avif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg")
 
 
-def expand(names):
+def expand(names: Iterable[str]) -> list[str]:
     """The sources that `names` (files, folders, cameras' numbers) mean: folders become their images and videos, sorted.
 
-    Fail where one is not there, or a folder holds nothing to look at.
+    Hidden files and folders, and what file managers leave, are passed over; one line on stderr says how many files were, and which kinds
+    of image are left out. Fail where one is not there, or a folder holds nothing to look at.
     """
     found = []
     for name in names:
         if os.path.isdir(name):
-            inside = sorted(os.path.join(folder, file) for folder, _, files in os.walk(name) for file in files
-                            if file.lower().endswith(IMAGES + video.FILES))
+            inside, hidden, others = _inside(name)
+            notes = ["%d hidden" % hidden] if hidden else []
+            notes += ["%d %s (%s)" % (count, kind, "pip install 'fer-lite[heif]'" if kind in HEIF else "no image that is read here")
+                      for kind, count in sorted(others.items())]
+            if notes:
+                print("%s: left out: %s" % (name, ", ".join(notes)), file=sys.stderr)
             if not inside:
-                raise errors.Fail("%s holds no image and no video (%s)" % (name, " ".join(IMAGES + video.FILES)))
+                raise errors.Fail("%s holds no image and no video (%s)" % (name, " ".join(READ + video.FILES)))
             found += inside
         elif os.path.exists(name) or video.is_camera(name):
             found.append(name)
@@ -31,48 +57,107 @@ def expand(names):
     return found
 
 
-def frames(name, fps=None):
+def _inside(folder):
+    """(images and videos below a folder, sorted; how many hidden files; {kind that is left out: how many})."""
+    inside, hidden, others = [], 0, collections.Counter()
+    for place, _, files in os.walk(folder):
+        below = os.path.relpath(place, folder).split(os.sep)
+        for file in files:
+            kind = os.path.splitext(file)[1].lower()
+            if file.startswith(".") or file in ("Thumbs.db", "desktop.ini") or any(
+                    part == "__MACOSX" or part.startswith(".") and part != "." for part in below):
+                hidden += 1
+            elif kind in READ + video.FILES or kind in HEIF and pillow_heif:
+                inside.append(os.path.join(place, file))
+            elif kind in LEFT_OUT:
+                others[kind] += 1
+    return sorted(inside), hidden, others
+
+
+def frames(name: str, fps: float | None = None) -> Iterator[video.Frame]:
     """Yield the Frames of one source; of a video or camera at most `fps` for each second (None: every one)."""
     if not video.is_video(name):
         return iter([video.Frame(name, None, None, read_image(name), None)])
     return video.camera(name, fps) if video.is_camera(name) else video.recorded(name, fps)
 
 
-def read_image(path):
-    """A PNG, JPEG or WebP file as uint8 H x W x 3 BGR, turned as its EXIF says. Fail in one line on anything else."""
+class TooLarge(errors.Fail):
+    """An image of more bytes or pixels than are read."""
+
+
+def read_image(what: Any, pixels: int = images.LARGEST_PIXELS) -> np.ndarray:
+    """An image as uint8 H x W x 3 BGR, or H x W grey where it is such an array.
+
+    `what`: a file's path (str, Path) or its bytes: JPEG, PNG, WebP, BMP, TIFF, GIF, with [heif] HEIC; its first frame, turned as its EXIF
+    says; at most `pixels` of them. Or a PIL image; or an array, uint8 or uint16: H x W, H x W x 1, H x W x 3 (BGR) or H x W x 4 (BGRA, its alpha ignored).
+    Fail in one line on a file that is none, TooLarge; TypeError on another type, ValueError on another array.
+    """
+    if isinstance(what, np.ndarray):
+        return _of_array(what)
+    if isinstance(what, Image.Image):
+        return _of_pillow(what, "the PIL image", pixels)
+    if isinstance(what, (bytes, bytearray, memoryview)):
+        return _of_bytes(bytes(what), "the image", pixels)
+    if isinstance(what, (str, os.PathLike)):
+        return _of_bytes(_content(os.fspath(what)), os.fspath(what), pixels)
+    raise TypeError("an image is a path, bytes, a PIL image, or a NumPy array, not %s%s" % (
+        type(what).__name__, " (cv2.imread gives None where a file is missing)" if what is None else ""))
+
+
+def _of_array(array):
+    if array.dtype not in (np.uint8, np.uint16) or not array.size or array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3, 4):
+        raise ValueError("an image is uint8 (or uint16) H x W or H x W x 3 (BGR), neither empty nor of another kind: not %s %s"
+                         % (array.dtype, array.shape))
+    if array.dtype == np.uint16:
+        array = (array >> 8).astype(np.uint8)
+    if array.ndim == 3:
+        array = array[..., 0] if array.shape[2] == 1 else array[..., :3]
+    return np.ascontiguousarray(array)
+
+
+def _content(path):
     try:
         size = os.path.getsize(path)
         if size > LARGEST_FILE:
-            raise errors.Fail("%s: a file of %d MB; images of up to %d are read" % (path, size >> 20, LARGEST_FILE >> 20))
+            raise TooLarge("%s: a file of %d MB; images of up to %d are read" % (path, size >> 20, LARGEST_FILE >> 20))
         with open(path, "rb") as f:
-            data = f.read(LARGEST_FILE)
+            return f.read(LARGEST_FILE)
     except FileNotFoundError:
         raise errors.Fail("%s is not there" % path) from None
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        height, width = _webp_size(data, path)
-    elif data[:4] == b"\x89PNG" or data[:2] == b"\xff\xd8":
-        height, width = images.size(data, path)
-    else:
-        raise errors.Fail("%s: no PNG, JPEG or WebP image, and by its name no video" % path)
-    images.bound(path, width, height)
-    if data[:4] == b"\x89PNG" and b"IEND" not in data:
-        raise errors.Fail("%s: a PNG image that is cut short" % path)
-    image = images.decoded(data)
-    if image is None:
-        raise errors.Fail("%s: a damaged image" % path)
-    return image
 
 
-def _webp_size(data, path):
-    """(height, width) that a WebP file claims to have, in one of its three forms."""
-    kind, body = data[12:16], data[20:30]
-    if len(body) == 10:
-        if kind == b"VP8X":
-            return int.from_bytes(body[7:10], "little") + 1, int.from_bytes(body[4:7], "little") + 1
-        if kind == b"VP8L":
-            bits = int.from_bytes(body[1:5], "little")
-            return (bits >> 14 & 0x3FFF) + 1, (bits & 0x3FFF) + 1
-        if kind == b"VP8 ":
-            width, height = struct.unpack("<HH", body[6:10])
-            return height & 0x3FFF, width & 0x3FFF
-    raise errors.Fail("%s: a damaged WebP image" % path)
+def _of_bytes(data, where, pixels):
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc") and not pillow_heif:
+        raise errors.Fail(NO_HEIF % where)
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise TooLarge("%s: at most %d million pixels are read: make it smaller" % (where, pixels // 10**6)) from None
+    except Exception:  # Pillow's readers raise whatever a damaged file makes them
+        raise errors.Fail("%s: %s" % (where, _what_else(data))) from None
+    return _of_pillow(image, where, pixels)
+
+
+def _what_else(data):
+    for head, name in ((b"\xff\xd8", "JPEG"), (b"\x89PNG", "PNG"), (b"RIFF", "WebP"), (b"GIF8", "GIF"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF")):
+        if data.startswith(head):
+            return "a damaged %s image; get the file again" % name
+    return "no image that is read (%s), and by its name no video" % " ".join(READ)
+
+
+def _of_pillow(image, where, pixels):
+    if image.width * image.height > pixels:
+        raise TooLarge("%s: %dx%d pixels; at most %d million are read: make it smaller" % (where, *image.size, pixels // 10**6))
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16 bits of grey, in Pillow's several ways
+            deep = np.asarray(image)
+            return _of_array(deep if deep.dtype == np.uint16 else np.clip(deep, 0, 65535).astype(np.uint16))[..., None].repeat(3, axis=2)
+        if image.mode == "F":
+            raise errors.Fail("%s: an image of floating point numbers: save it with 8 or 16 bits" % where)
+        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    except errors.Fail:
+        raise
+    except Exception as problem:  # as above
+        cut = "an image that is cut short" if "truncated" in str(problem) else "a damaged image"
+        raise errors.Fail("%s: %s; get the file again" % (where, cut)) from None

@@ -7,7 +7,7 @@
 
 DEPLOY_PYTHON ?= python3
 DEPLOY_PIP    ?=
-DEPLOY_ENV    ?= $(call cached,deploy,deploy export web)
+DEPLOY_ENV    ?= $(call cached,deploy,deploy export web package)
 DEPLOY_RUN    := $(OWN_PYTHON) $(call q,$(DEPLOY_ENV)/bin/python)
 $(call renew_venv,$(DEPLOY_ENV))
 
@@ -50,6 +50,10 @@ $(DEPLOY_ENV)/.complete-export: env/export.txt $(DEPLOY_ENV)/.complete
 	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt -r env/export.txt
 	@touch $(call q,$@)
 
+$(DEPLOY_ENV)/.complete-package: env/package.txt $(DEPLOY_ENV)/.complete-export
+	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/package.txt
+	@touch $(call q,$@)
+
 .PHONY: export
 export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
 	@$(DEPLOY_RUN) -m deploy.export $(call q,$(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/))) \
@@ -60,6 +64,10 @@ export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files
 predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
 	@$(DEPLOY_RUN) -m fer_lite $(call q,$(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number))) \
 	  $(call opt,--model,$(MODEL)) $(CROPS:%=--crops %) --faces $(FACES) $(call opt,--draw,$(DRAW)) $(call opt,--fps,$(FPS)) $(if $(CSV),--csv)
+
+.PHONY: wheel
+wheel: $(DEPLOY_ENV)/.complete-package ## the package that people install, in dist/: a wheel and a source distribution
+	@$(DEPLOY_RUN) -m build --no-isolation
 
 .PHONY: models-check
 models-check: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## the networks of models/: checksums, signature (SIGNERS=whom to believe), and the same scores in every runtime
@@ -90,5 +98,5 @@ bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in eve
 	@$(DEPLOY_RUN) -m benchmarks.deploy $(call opt,--model,$(MODEL)) --caffe=$(call q,$(RUN) python3) $(if $(filter none,$(RIVALS)),,--rivals=$(call q,$(RIVALS_PYTHON))) $(BENCH)
 
 test: $(if $(TESTS),,test-deploy)
-test-deploy: $(DEPLOY_ENV)/.complete-export | env ## test export, predict and their kin, beside real Caffe
-	@$(DEPLOY_RUN) -m pytest -q tests/test_deploy.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_readme.py
+test-deploy: $(DEPLOY_ENV)/.complete-package | env ## test export, predict, the package and their kin, beside real Caffe
+	@$(DEPLOY_RUN) -m pytest -q tests/test_deploy.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_predictor.py tests/test_serve.py tests/test_package.py tests/test_readme.py

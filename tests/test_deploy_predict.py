@@ -121,7 +121,7 @@ def test_a_face_is_found_at_any_size(model, photograph):
     with pytest.raises(ValueError, match="uint8"):
         p(photograph.astype(np.float32))
     with pytest.raises(ValueError, match="uint8"):
-        p(np.dstack([photograph, photograph[..., :1]]))
+        p(np.dstack([photograph, photograph]))
     assert [p(np.zeros(shape + (3,), np.uint8)) for shape in ((1, 1), (1, 5000), (5000, 1))] == [[], [], []]
 
 
@@ -158,10 +158,10 @@ def test_a_folder_as_csv_with_a_bad_file_among_the_good(model, photograph, tmp_p
     (tmp_path / "in" / "notes.txt").write_text("no matter")
     status, table, err = run("--model", model, tmp_path / "in", "--csv", "--draw", tmp_path / "out")
     lines = list(csv.DictReader(io.StringIO(table)))
-    assert list(lines[0]) == ["file", "frame", "time", "x", "y", "width", "height", "score", "label", *facts.EXPRESSIONS, "problem"]
+    assert list(lines[0]) == ["file", "frame", "time", "x", "y", "width", "height", "score", "roll", "label", *facts.EXPRESSIONS, "problem"]
     assert [os.path.basename(line["file"]) for line in lines] == ["a.jpg", "b.webp"]
     assert all(near_the_face([int(line[k]) for k in ("x", "y", "width", "height")]) for line in lines)
-    assert status == 1 and err.splitlines() == ["error: %s: no PNG, JPEG or WebP image, and by its name no video" % (tmp_path / "in" / "bad.png"),
+    assert status == 1 and err.splitlines() == ["error: %s: no image that is read (.jpg .jpeg .png .webp .bmp .tif .tiff .gif), and by its name no video" % (tmp_path / "in" / "bad.png"),
                                                 "error: 1 of 3 files could not be read (named above)"]
     assert sorted(os.listdir(str(tmp_path / "out"))) == ["a.jpg", "b.webp"]
 
@@ -237,13 +237,13 @@ def png(width, height, body=b"0" * 1000):
 
 JPEG = cv2.imencode(".jpg", np.full((64, 64, 3), 99, np.uint8))[1].tobytes()
 BAD = {
-    "text.txt": (b"hello", "no PNG, JPEG or WebP image, and by its name no video"),
-    "text.jpg": (b"hello", "no PNG, JPEG or WebP image"),
-    "empty.png": (b"", "no PNG, JPEG or WebP image"),
-    "huge.png": (png(60000, 60000), "60000x60000 pixels; at most 100 million"),
-    "huge.webp": (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff" + b"\0" * 20, "16777216x16777216 pixels"),
+    "text.txt": (b"hello", "no image that is read"),
+    "text.jpg": (b"hello", "no image that is read"),
+    "empty.png": (b"", "no image that is read"),
+    "huge.png": (png(60000, 60000), "at most 100 million pixels"),
+    "huge.webp": (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff" + b"\0" * 20, "huge.webp"),
     "cut.png": (png(60, 60)[:-30], "cut short"),
-    "cut.jpg": (JPEG[:len(JPEG) // 2], "cut short"),
+    "cut.jpg": (JPEG[:len(JPEG) // 2], "damaged JPEG"),
     "head.jpg": (JPEG[:12], "damaged JPEG"),
     "text.mp4": (b"hello" * 100, "no video that OpenCV can read"),
     "list.mp4": (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "no video that OpenCV can read"),
@@ -294,3 +294,16 @@ def test_yunet_is_the_file_that_its_licence_is_for():
     assert files.sha256(faces.YUNET) == "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
     with open(os.path.join(os.path.dirname(faces.YUNET), "LICENSE")) as f:
         assert f.read().startswith("MIT License")
+
+
+def test_a_terminal_gets_a_table_and_a_threshold_makes_labels_uncertain(model, photograph, tmp_path, run, monkeypatch):
+    two = save(tmp_path / "two.png", np.hstack([photograph, photograph[:, ::-1]]))
+    nobody = save(tmp_path / "nobody.png", np.full((99, 99, 3), 9, np.uint8))
+    monkeypatch.setattr(sys, "argv", ["fer-lite", "--model", model, "--format", "table", "--threshold", "1", two, nobody])
+    shown = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", shown)
+    with pytest.raises(SystemExit):
+        cli.main()
+    one, other, none = shown.getvalue().splitlines()
+    assert two in one and two in other and "uncertain" in one and re.search(r"\w+ +\d+%  \w+ +\d+%  at \d+,\d+ ", one)
+    assert none == nobody + "  no face found"

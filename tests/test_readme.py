@@ -99,8 +99,8 @@ def test_using_a_network_as_the_readme_says(tmp_path):
 
     section = read("README.md").split("## Use a network")[1].split("\n## ")[0]
     for line in re.search(r"```sh\n(.*?)```", section, re.S).group(1).splitlines():
-        if line.startswith(".venv/bin/python "):
-            said = json.loads(run(*line.split("#")[0].split()[1:]).splitlines()[0])
+        if line.startswith(".venv/bin/fer-lite "):
+            said = json.loads(run("-m", "fer_lite", *line.split("#")[0].split()[1:]).splitlines()[0])
             assert said["label"] in facts.EXPRESSIONS and (tmp_path / "drawn.jpg").exists()
     said = run("-c", re.search(r"```python\n(.*?)```", section, re.S).group(1))
     assert any(name in said.splitlines()[0] for name in facts.EXPRESSIONS)

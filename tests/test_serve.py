@@ -1,105 +1,112 @@
-"""The server of the page: what it gives out, to whom, and what it bears. No browser is needed (tests/test_web.py has one)."""
-import socket
-import threading
-import time
-from concurrent import futures
+"""`fer-lite serve`: what it answers, what it refuses, and many clients at once."""
+import concurrent.futures
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
 
+import numpy as np
 import pytest
+from PIL import Image
+from starlette.testclient import TestClient
 
-from deploy.web import serve
+import fer_lite
+from fer_lite import serve
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    """A server of a small page, with a secret beside its folder."""
-    root = tmp_path_factory.mktemp("served")
-    (root / "page" / "models").mkdir(parents=True)
-    (root / "page" / "index.html").write_text("<p>the page</p>")
-    (root / "page" / "models" / "a.wasm").write_bytes(b"\0asm" + bytes(300000))
-    (root / "secret").write_text("secret")
-    (root / "page-beside").mkdir()
-    (root / "page-beside" / "index.html").write_text("secret")
-    server = serve.server(str(root / "page"), 0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
+def predictor():
+    return fer_lite.Predictor(threads=1)
 
 
-def ask(port, request, wait=20):
-    """All that comes back for some bytes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=wait) as connection:
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+@pytest.fixture(scope="module")
+def photograph():
+    data = pytest.importorskip("skimage.data", reason="the photograph is scikit-image's")
+    return data.astronaut()
 
 
-def repr_short(request):
-    return repr(request[:12])
+@pytest.fixture(scope="module")
+def client(predictor):
+    with TestClient(serve.application(predictor, largest=1 << 20, pixels=10**6)) as client_:
+        yield client_
 
 
-def get(port, path, method=b"GET"):
-    return ask(port, method + b" " + path + b" HTTP/1.0\r\nHost: localhost\r\n\r\n")
+def encoded(image, kind="JPEG"):
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, kind)
+    return out.getvalue()
 
 
-@pytest.mark.parametrize("path, status", [(b"/", b"200"), (b"/models/a.wasm", b"200"), (b"/missing", b"404")])
-@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-def test_every_answer_has_the_headers(port, path, status, method):
-    head, _, body = get(port, path, method).partition(b"\r\n\r\n")
-    lines = head.decode().split("\r\n")
-    assert lines[0].split()[1].encode() == status and (method == b"GET" or not body)
-    assert all("%s: %s" % header in lines for header in serve.HEADERS.items())
-    assert not [line for line in lines if "Python" in line]
-    if path.endswith(b".wasm"):
-        assert "Content-type: application/wasm" in lines
+def test_an_image_is_answered_with_what_the_predictor_says(client, predictor, photograph):
+    data = encoded(photograph)
+    answer = client.post("/predict", content=data)
+    assert answer.status_code == 200 and answer.json() == {"faces": json.loads(json.dumps(predictor(data)))} and len(answer.json()["faces"]) == 1
+    assert client.post("/predict", content=encoded(np.zeros((99, 99, 3), np.uint8))).json() == {"faces": []}
 
 
-@pytest.mark.parametrize("path", [
-    b"/../secret", b"/..%2fsecret", b"/%2e%2e/secret", b"/models/../../secret", b"/models/%2e%2e/%2e%2e/secret", b"//secret", b"/../page-beside/index.html",
-    b"/..\\secret", b"/etc/passwd", b"//etc/passwd", b"/./../secret", b"/models/..%00/../secret", b"/index.html%00", b"/\xff\xfe", b"/%ff%fe",
-    b"/models", b"/models/", b"//localhost/%2f..", b"/index.html/", b"/?/../../secret/", b"http://127.0.0.1/../secret", b"*", b"/" + b"a/" * 2000, b"/%"])
-def test_no_path_leads_out_or_to_a_folder(port, path, capfd):
-    said = get(port, path)
-    assert b"secret" not in said and b"root:" not in said and b"\nLocation:" not in said
-    assert said.split()[1] in (b"404", b"400") or b"the page" in said
-    time.sleep(0.02)
-    assert "Traceback" not in capfd.readouterr().err
+def test_many_clients_at_once_get_each_its_own(predictor, photograph):
+    images = [encoded(photograph[:300, 80 + shift:380 + shift]) for shift in (0, 12, 24)]
+    wanted = [{"faces": json.loads(json.dumps(predictor(data)))} for data in images]
+    with TestClient(serve.application(predictor, at_once=4, waiting=99)) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda i: client.post("/predict", content=images[i % 3]).json(), range(48)))
+    assert answers == [wanted[i % 3] for i in range(48)] and wanted[0] != wanted[1]
 
 
-@pytest.mark.parametrize("request_", [
-    b"POST / HTTP/1.0\r\nContent-Length: 9\r\n\r\n123456789", b"PUT /x HTTP/1.0\r\n\r\n", b"DELETE /index.html HTTP/1.0\r\n\r\n", b"TRACE / HTTP/1.0\r\n\r\n",
-    b"GET /" + b"a" * 70000 + b" HTTP/1.0\r\n\r\n", b"GET / HTTP/1.0\r\n" + b"a: b\r\n" * 300 + b"\r\n", b"GET / HTTP/1.0\r\na: " + b"b" * 70000 + b"\r\n\r\n",
-    b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET / HTTP/1.0\r\nIf-Modified-Since: \xff\r\n\r\n", b"\r\n", b""], ids=repr_short)
-def test_other_requests_are_refused_and_the_page_stays(port, request_, capfd):
-    said = ask(port, request_)
-    assert not said or b"Error code: " in said or b"If-Modified" in request_
-    assert b"the page" in get(port, b"/")
-    assert "Traceback" not in capfd.readouterr().err
+GOOD = encoded(np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8))
+BOMB = b"IHDR" + struct.pack(">IIBBBBB", 65535, 65535, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(b"0" * 999), b"IEND"
+HOSTILE = {
+    "empty": (b"", 400), "text": (b"hello", 400), "cut": (GOOD[:len(GOOD) // 2], 400), "head": (GOOD[:12], 400), "playlist": (b"#EXTM3U\n/etc/hostname\n", 400),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 400), "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 400),
+    "too many bytes": (b"\xff\xd8" + b"0" * (1 << 20), 413), "too many pixels": (encoded(np.zeros((1001, 1000), np.uint8), "PNG"), 413),
+    "a bomb": (b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in BOMB), 413),
+}
 
 
-def test_slow_clients_are_let_go_and_do_not_keep_others_waiting(port, monkeypatch):
-    monkeypatch.setattr(serve.Page, "timeout", 0.5)
-    slow = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(60)]
-    for connection in slow:
-        connection.sendall(b"GET / HT")
-    began = time.monotonic()
-    assert b"the page" in get(port, b"/")
-    waited = time.monotonic() - began
-    for connection in slow:
-        assert connection.recv(9) == b""  # closed by the server
-        connection.close()
-    assert waited < 10
+@pytest.mark.parametrize("name", sorted(HOSTILE))
+def test_hostile_uploads_are_refused(client, name):
+    data, status = HOSTILE[name]
+    answer = client.post("/predict", content=data)
+    assert answer.status_code == status and "\n" not in answer.json()["error"], answer.text
+    assert client.get("/health").status_code == 200
 
 
-def test_many_clients_at_once_and_those_that_go_away(port, capfd):
-    with futures.ThreadPoolExecutor(40) as pool:
-        for body in pool.map(lambda _: get(port, b"/models/a.wasm"), range(200)):
-            assert body.endswith(bytes(300000))
-    for _ in range(20):
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(b"GET /models/a.wasm HTTP/1.0\r\n\r\n")
-    assert b"the page" in get(port, b"/") and "Traceback" not in capfd.readouterr().err
+def test_damaged_files_of_every_kind_are_never_an_error_of_ours(client):
+    draw = np.random.RandomState(1)
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"):
+        whole = encoded(draw.randint(0, 256, (40, 40, 3)).astype(np.uint8), kind)
+        for _ in range(25):
+            damaged = bytearray(whole)
+            for place in draw.randint(0, len(damaged), 8):
+                damaged[place] = draw.randint(256)
+            assert client.post("/predict", content=bytes(damaged)).status_code in (200, 400, 413), kind
 
 
-def test_it_listens_on_this_machine_alone():
-    assert serve.ADDRESS == "127.0.0.1"
+def test_a_stream_without_a_length_is_bounded(client):
+    assert client.post("/predict", content=(b"0" * 65536 for _ in range(40))).status_code == 413
+
+
+def test_more_at_once_than_it_takes_is_told_to_wait(predictor):
+    with TestClient(serve.application(predictor, at_once=0, waiting=0)) as client:
+        answer = client.post("/predict", content=GOOD)
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
+
+
+def test_the_description_fits_the_answers(client, photograph):
+    described = client.get("/openapi.json").json()
+    face = client.post("/predict", content=encoded(photograph)).json()["faces"][0]
+    schema = described["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["faces"]["items"]
+    assert set(schema["properties"]) == set(face) and set(schema["properties"]["probabilities"]["properties"]) == set(face["probabilities"])
+    assert described["info"]["version"] == fer_lite.__version__ and client.get("/predict").status_code == 405 and client.get("/nowhere").status_code == 404
+    page = client.get("/")
+    assert "openapi.json" in page.text and "http" not in page.text and "default-src 'none'" in page.headers["content-security-policy"]
+
+
+def test_without_its_packages_serving_names_the_extra(tmp_path):
+    for name in ("uvicorn", "starlette"):
+        (tmp_path / (name + ".py")).write_text("raise ImportError")
+    ran = subprocess.run([sys.executable, "-m", "fer_lite", "serve"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+                         cwd=os.path.dirname(os.path.dirname(os.path.abspath(fer_lite.__file__))), env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+    assert ran.returncode == 1 and ran.stderr.count("\n") == 1 and "fer-lite[api]" in ran.stderr

@@ -1,0 +1,227 @@
+"""The Predictor in users' hands: threads, every kind of input, phones' photographs, tilted faces, batches."""
+import concurrent.futures
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import fer_lite
+from fer_lite import crops, errors, faces, names, predict, sources
+
+MODEL = "resnet20_cifar10"
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return fer_lite.Predictor(MODEL, ten_crops=False, threads=1)
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    """A photograph of a person (public domain, in scikit-image's wheel): uint8 512 x 512 x 3 BGR; the face is at about (224, 120)."""
+    data = pytest.importorskip("skimage.data", reason="the photograph is scikit-image's")
+    return np.ascontiguousarray(data.astronaut()[..., ::-1])
+
+
+@pytest.fixture(scope="module")
+def small(photograph):
+    """Its face, at about (68, 60), and what is around it: uint8 160 x 160 x 3."""
+    return np.ascontiguousarray(photograph[40:200, 144:304])
+
+
+def turned(image, degrees):
+    """Turned clockwise around its middle, its edge continued."""
+    middle = (np.array(image.shape[1::-1]) - 1) / 2
+    return cv2.warpAffine(image, cv2.getRotationMatrix2D(middle.tolist(), -degrees, 1), image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+
+
+def test_threads_give_what_one_gives(predictor, small):
+    """Images of other sizes beside each other, which one detector in two threads cannot hold; shared Predictors, and one a thread."""
+    looks = [small, cv2.resize(small, (120, 150)), np.hstack([small, small[:, ::-1]]), np.full((100, 140, 3), 90, np.uint8)]
+    wanted = [predictor(image, thorough=False) for image in looks]
+    assert [len(found) for found in wanted] == [1, 1, 2, 0]
+    ours = [fer_lite.Predictor(MODEL, ten_crops=False, threads=1) for _ in range(2)] + [predictor] * 6
+    before = cv2.getNumThreads()
+
+    def work(which):
+        return [ours[which](looks[(i + which) % len(looks)], thorough=False) == wanted[(i + which) % len(looks)] for i in range(200)]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(map(all, pool.map(work, range(8))))
+    assert cv2.getNumThreads() == before
+
+
+def test_every_way_to_hand_over_an_image(predictor, small, tmp_path):
+    (wanted,) = predictor(small)
+    assert cv2.imwrite(str(tmp_path / "a.png"), small)
+    ways = [str(tmp_path / "a.png"), tmp_path / "a.png", (tmp_path / "a.png").read_bytes(), Image.fromarray(small[..., ::-1]), small.astype(np.uint16) * 257,
+            np.dstack([small, np.zeros_like(small[..., :1])]), small[:, ::-1][:, ::-1]]
+    assert all(predictor(way) == [wanted] for way in ways)
+    assert predictor(ways[:4] + [np.zeros((50, 50), np.uint8)]) == [[wanted]] * 4 + [[]] == predictor(tuple(ways[:4]) + (np.zeros((50, 50), np.uint8),))
+    stream = predictor(way for way in ways * 10)
+    assert next(stream) == [wanted] and sum(1 for _ in stream) == 69
+    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+    assert predictor(grey) == predictor(grey[..., None]) == predictor(Image.fromarray(grey)) == predictor(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+    assert predictor([]) == []
+
+
+@pytest.mark.parametrize("bad, kind", ((None, TypeError), (3, TypeError), (np.zeros((0, 5, 3), np.uint8), ValueError), (np.zeros((9, 9, 3)), ValueError),
+                                       (np.zeros((9, 9, 2), np.uint8), ValueError), (np.zeros(9, np.uint8), ValueError), ([[1, 2]], TypeError),
+                                       ("nowhere.jpg", errors.Fail), (b"", errors.Fail), (b"hello", errors.Fail)))
+def test_what_is_no_image_is_said_in_one_line(predictor, bad, kind):
+    with pytest.raises(kind) as said:
+        predictor(bad)
+    assert "\n" not in str(said.value) and ("nowhere.jpg" if isinstance(bad, str) else "image") in str(said.value)
+
+
+def test_faces_go_through_the_network_together(predictor, small):
+    sizes = []
+
+    class Counting:
+        def probabilities(self, shown):
+            sizes.append(len(shown))
+            return predictor.network.probabilities(shown)
+
+    ours = fer_lite.Predictor(MODEL, ten_crops=False, threads=1)
+    ours.network = Counting()
+    assert ours([small] * 3 + [np.hstack([small, small])]) == predictor([small] * 3 + [np.hstack([small, small])]) and sizes == [5]
+    face = cv2.cvtColor(small[20:120, 20:120], cv2.COLOR_BGR2GRAY)
+    (one, other) = predictor.predict_faces([face, face[:, ::-1]])
+    given = fer_lite.Predictor(MODEL, find="given", ten_crops=False, threads=1)(face)[0]
+    assert one == {name: given[name] for name in ("label", "probabilities")} and other["probabilities"] != one["probabilities"]
+    assert predictor.predict_faces(np.stack([face, face])) == [one, one] and predictor.predict_faces([]) == []
+    for single in (face, small, "face.png"):
+        with pytest.raises(TypeError, match="in a list"):
+            predictor.predict_faces(single)
+
+
+def test_below_the_threshold_a_label_is_uncertain(small):
+    (sure,), (unsure,) = (fer_lite.Predictor(MODEL, threads=1, threshold=threshold)(small) for threshold in (0.0, 2.0))
+    assert unsure["label"] == "uncertain" and sure["label"] == max(sure["probabilities"], key=sure["probabilities"].get)
+    assert unsure["probabilities"] == sure["probabilities"]
+
+
+def test_how_many_crops_is_the_models_own(tmp_path):
+    folder = os.path.join(predict.ROOT, "models", MODEL)
+    shutil.copy(os.path.join(folder, "model.onnx"), str(tmp_path))
+    assert fer_lite.Predictor(tmp_path).ten_crops
+    (tmp_path / "model.json").write_text(json.dumps(dict(names.facts(folder), crops=1)))
+    assert not fer_lite.Predictor(tmp_path).ten_crops and not fer_lite.Predictor().ten_crops
+    assert fer_lite.Predictor(tmp_path, ten_crops=True).ten_crops
+
+
+# Files
+
+KINDS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp", "GIF": ".gif"}
+
+
+def encoded(image, kind, **how):
+    out = io.BytesIO()
+    Image.fromarray(image[..., ::-1] if image.ndim == 3 else image).save(out, kind, **how)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ("JPEG", "PNG", "WEBP", "TIFF"))
+def test_every_format_is_turned_as_its_exif_says(small, kind, orientation):
+    wanted = small[:120]
+    backs = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
+             6: lambda a: np.rot90(a, 1), 7: lambda a: np.rot90(a.swapaxes(0, 1), 2), 8: lambda a: np.rot90(a, -1)}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(np.ascontiguousarray(backs[orientation](wanted)), kind, exif=exif, **({"quality": 95} if kind != "TIFF" and kind != "PNG" else {}))
+    read = sources.read_image(data)
+    assert read.shape == wanted.shape and np.abs(read.astype(int) - wanted).mean() < 6
+
+
+def test_heic_is_turned_once(small):
+    """The container's own turn (irot) is the decoder's to apply; what EXIF repeats of it is not applied again."""
+    pytest.importorskip("pillow_heif", reason="needs pillow-heif: pip install -r env/package.txt")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    read = sources.read_image(encoded(small[:120], "HEIF", exif=exif))
+    assert read.shape == (120, 160, 3) and np.abs(read.astype(int) - small[:120]).mean() < 8
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_of_file_is_read_its_first_frame(small, tmp_path, kind):
+    more = {"save_all": True, "append_images": [Image.new("RGB", (160, 160))]} if kind in ("GIF", "WEBP", "TIFF") else {}
+    (tmp_path / ("a" + KINDS[kind])).write_bytes(encoded(small, kind, **more))
+    read = sources.read_image(tmp_path / ("a" + KINDS[kind]))
+    assert read.dtype == np.uint8 and read.shape == small.shape and np.abs(read.astype(int) - small).mean() < 8
+    assert sources.expand([str(tmp_path)]) == [str(tmp_path / ("a" + KINDS[kind]))]
+
+
+@pytest.mark.parametrize("suffix", (".png", ".tiff"))
+def test_sixteen_bits_and_grey_are_read(small, tmp_path, suffix):
+    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+    for image in (small.astype(np.uint16) * 257, grey.astype(np.uint16) * 257, grey):
+        path = str(tmp_path / ("a" + suffix))
+        assert cv2.imwrite(path, image)
+        wanted = small if image.ndim == 3 else grey[..., None].repeat(3, axis=2)
+        assert np.abs(sources.read_image(path).astype(int) - wanted).max() <= 1
+
+
+def test_heic_needs_its_extra_and_says_so(monkeypatch, tmp_path, small):
+    data = b"\0\0\0\x18ftypheic" + b"\0" * 99
+    monkeypatch.setattr(sources, "pillow_heif", None)
+    with pytest.raises(errors.Fail, match=r"fer-lite\[heif\]"):
+        sources.read_image(data)
+
+
+def test_folders_pass_over_what_is_hidden_and_say_what_they_leave_out(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sources, "pillow_heif", None)
+    for name in ("a.jpg", "b/c.bmp", "._a.jpg", ".hidden/d.jpg", "__MACOSX/a.jpg", "Thumbs.db", "e.heic", "f.avif", "g.avif", "notes.txt", "b/.thumbnails/x/y.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert sources.expand([str(tmp_path)]) == [str(tmp_path / "a.jpg"), str(tmp_path / "b" / "c.bmp")]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "5 hidden" in said and "1 .heic (pip install" in said and "2 .avif" in said and "txt" not in said
+    hidden = tmp_path / ".hidden"  # asked for by name
+    assert sources.expand([str(hidden)]) == [str(hidden / "d.jpg")]
+
+
+# Faces
+
+def test_a_small_face_in_a_large_photograph_is_found(photograph):
+    large = cv2.copyMakeBorder(photograph[:300], 1850, 1850, 2750, 2750, cv2.BORDER_CONSTANT, value=(90, 100, 110))  # 24 million pixels, the face 90 wide
+    assert not faces.detect(large, thorough=False)
+    (found,) = faces.detect(large)
+    x, y, width, height = found.box
+    assert abs(x + width / 2 - 2750 - 224) < 20 and abs(y + height / 2 - 1850 - 120) < 25
+
+
+@pytest.mark.parametrize("degrees", (-90, -60, 30, 60, 90, 135, 180))
+def test_tilted_faces_are_read_as_upright_ones(predictor, photograph, degrees):
+    (upright,), (tilted,) = predictor(photograph), predictor(turned(photograph, degrees))
+    assert (tilted["label"], abs(upright["roll"]) <= 5) == (upright["label"], True)
+    assert abs((tilted["roll"] - degrees + 180) % 360 - 180) <= 30
+    assert tilted["probabilities"][upright["label"]] > upright["probabilities"][upright["label"]] - 0.05
+
+
+def test_upright_faces_cost_one_look_and_are_cut_as_they_are(photograph, monkeypatch):
+    looks = []
+    monkeypatch.setattr(faces, "_rows", lambda yunet, image, least, rows=faces._rows: looks.append(image.shape) or rows(yunet, image, least))
+    (found,) = faces.detect(photograph)
+    assert len(looks) == 1 and found.square is None
+    np.testing.assert_array_equal(faces.shown(photograph, found), faces.cut(photograph, faces.square(found.box)))
+    assert faces.detect(np.full((300, 300, 3), 90, np.uint8), thorough=False) == [] and len(looks) == 2
+
+
+def test_a_view_is_the_square_turned(photograph):
+    np.testing.assert_array_equal(faces.view(photograph, 199.5, 149.5, 100, 0, 100), photograph[100:200, 150:250])
+    np.testing.assert_array_equal(faces.view(photograph, 199.5, 149.5, 100, 90, 100), np.rot90(photograph[100:200, 150:250], 1))
+    assert faces.view(photograph, -50, 20, 64, 33, crops.SIDE).shape == (36, 36, 3)
+
+
+def test_the_package_loads_nothing_before_it_is_asked(tmp_path):
+    ran = subprocess.run([sys.executable, "-c", "import sys, fer_lite.errors; assert not {'onnxruntime', 'cv2', 'PIL'} & set(sys.modules)"],
+                         cwd=os.path.dirname(os.path.dirname(os.path.abspath(fer_lite.__file__))))
+    assert ran.returncode == 0
