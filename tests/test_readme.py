@@ -66,10 +66,10 @@ def test_the_table_of_results_is_that_of_the_models():
     assert sorted(shown) == sorted(os.path.basename(os.path.dirname(path)) for path in glob.glob(os.path.join(ROOT, "models", "*", "model.json")))
     for name, line in shown.items():
         about = json.loads(read("models/%s/model.json" % name))
-        row, accuracy = facts.row(about["row"]), about["accuracy"]
-        figures = [accuracy["model.onnx"]["ten_crops"], accuracy["model.onnx"]["one_crop"], accuracy["model_int8.onnx"]["ten_crops"], row.average / 100]
-        assert re.findall(r"\d+\.\d\d%", line) == ["%.2f%%" % (100 * figure) for figure in figures]
-        assert line.startswith("| row %d: [ResNet-%d" % (row.row, row.depth))
+        row, accuracy = facts.row(about["row"]) if about["row"] else None, about["accuracy"]
+        figures = [accuracy["model.onnx"]["ten_crops"], accuracy["model.onnx"]["one_crop"], accuracy["model_int8.onnx"]["ten_crops"]]
+        assert re.findall(r"\d+\.\d\d%", line) == ["%.2f%%" % (100 * figure) for figure in figures] + (["%.2f%%" % row.average] if row else [])
+        assert line.startswith("| row %d: [ResNet-%d" % (row.row, row.depth) if row else "| beyond the paper: [")
         # What the table's head says of all of them.
         assert (accuracy["split"], "{:,}".format(accuracy["n"])) == ("valid", re.search(r"PublicTest, n = ([\d,]+)", head).group(1))
         assert all(run["engine"].startswith("torch") for run in about["training"]) and "PyTorch engine, 1 trial" in head
