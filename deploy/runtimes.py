@@ -115,6 +115,9 @@ def main():
     about = names.facts(args.folder)
     crops = check.some_crops(about)[:SHOWN]
     wanted = {file: runtimes.onnx_runtime(os.path.join(args.folder, file), threads=1).probabilities(crops) for file in (names.FLOAT, names.BATCH1, names.INT8)}
+    os.makedirs(args.venvs, exist_ok=True)
+    with open(os.path.join(args.venvs, ".gitignore"), "w") as f:
+        f.write("*\n")
     table = []
     if args.only and os.path.exists(args.out):
         with open(args.out, newline="") as f:
