@@ -1,0 +1,106 @@
+"""One ONNX file in one runtime: run by deploy/runtimes.py with the Python of an environment that has little else. Needs NumPy.
+
+    python runtime_worker.py opencv model.onnx crops.npy scores.npy
+
+crops.npy: float32 N x C x S x S, 0 to 255; scores.npy: float32 N x classes. A problem ends it, its name on the last line.
+"""
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+
+def onnx_runtime(path, crops):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    data = session.get_inputs()[0]
+    parts = np.split(crops, len(crops)) if data.shape[0] == 1 else [crops]
+    return np.concatenate([session.run(None, {data.name: part})[0] for part in parts])
+
+
+def opencv(path, crops):
+    import cv2
+
+    net, found = cv2.dnn.readNetFromONNX(path), []
+    for crop in crops:
+        net.setInput(crop[None])
+        found.append(net.forward().copy())
+    return np.concatenate(found)
+
+
+def openvino(path, crops):
+    import openvino
+
+    model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.concatenate([model(crop[None])[0].copy() for crop in crops])
+
+
+def ncnn(path, crops):
+    import ncnn as runtime
+    import pnnx
+
+    program = os.path.join(os.path.dirname(pnnx.__file__), "bin", "pnnx")
+    run([program if os.path.exists(program) else "pnnx", path, "inputshape=[%s]" % ",".join(map(str, (1,) + crops.shape[1:])), "fp16=0",
+         "ncnnparam=net.param", "ncnnbin=net.bin"])
+    net = runtime.Net()
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
+    if net.load_param("net.param") or net.load_model("net.bin"):
+        raise RuntimeError("ncnn cannot load what pnnx wrote")
+    found = []
+    for crop in crops:
+        with net.create_extractor() as extractor:
+            extractor.input(net.input_names()[0], runtime.Mat(np.ascontiguousarray(crop)))
+            found.append(np.array(extractor.extract(net.output_names()[0])[1]).ravel())
+    return np.stack(found)
+
+
+def mnn(path, crops):
+    import MNN
+
+    run([os.path.join(os.path.dirname(sys.executable), "mnnconvert"), "-f", "ONNX", "--modelFile", path, "--MNNModel", "net.mnn", "--bizCode", "MNN"])
+    net, found = MNN.nn.load_module_from_file("net.mnn", [], []), []
+    for crop in crops:
+        given = MNN.expr.placeholder((1,) + crops.shape[1:], MNN.expr.NCHW)
+        given.write(np.ascontiguousarray(crop[None]))
+        found.append(np.array(MNN.expr.convert(net.forward(given), MNN.expr.NCHW).read()).ravel().copy())
+    return np.stack(found)
+
+
+def onnxsim(path, crops):
+    import onnx
+    import onnxsim as simplifier
+
+    model, same = simplifier.simplify(onnx.load(path), test_input_shapes={onnx.load(path).graph.input[0].name: (1,) + crops.shape[1:]})
+    if not same:
+        raise RuntimeError("onnxsim says itself that it changed what the model computes")
+    onnx.save(model, "net.onnx")
+    return onnx_runtime("net.onnx", crops)
+
+
+def litert(path, crops):
+    run([os.path.join(os.path.dirname(sys.executable), "onnx2tf"), "-i", path, "-o", "net", "-b", "1", "-n"])
+    from ai_edge_litert.interpreter import Interpreter
+
+    stem = os.path.splitext(os.path.basename(path))[0]
+    net, found = Interpreter(os.path.join("net", stem + "_float32.tflite")), []
+    net.allocate_tensors()
+    data, output = net.get_input_details()[0], net.get_output_details()[0]["index"]
+    for crop in crops:
+        net.set_tensor(data["index"], np.ascontiguousarray(crop.transpose(1, 2, 0)[None] if data["shape"][-1] == len(crop) else crop[None]))
+        net.invoke()
+        found.append(net.get_tensor(output).ravel().copy())
+    return np.stack(found)
+
+
+def run(command):
+    """Run a converter; where it fails, what it said last is the problem."""
+    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, errors="replace")
+    if ran.returncode:
+        raise RuntimeError("%s: %s" % (os.path.basename(command[0]), (ran.stdout.strip().splitlines() or ["exit %d" % ran.returncode])[-1]))
+
+
+if __name__ == "__main__":
+    name, model, shown, out = sys.argv[1:]
+    np.save(out, globals()[name](model, np.load(shown)))
