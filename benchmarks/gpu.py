@@ -63,7 +63,7 @@ def training(folder, device, precision, trials, iterations):
             torch.cuda.reset_peak_memory_stats()
         made.append((solver, text.read(solver.net, m.NetParameter)))
     run = OnDevice(made, precision)
-    run.steps(WARM)
+    run.steps(WARM if device.type == "cuda" else 1)
     rate = trials * iterations * ours.PRETRAIN_BATCH / seconds(device, lambda: run.steps(iterations))
     peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     return {"images_per_second": rate, "peak_memory_mb": peak}
