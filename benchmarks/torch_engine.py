@@ -77,9 +77,9 @@ def limit(precision, images):
     return PRODUCT ** 3 / (time.perf_counter() - start_) / 1e9 * images
 
 
-def write_files(folder, iterations):
+def write_files(folder, iterations, batch=ours.PRETRAIN_BATCH):
     """benchmarks.training's LMDBs, net and solver, a deploy net with weights for the ten-crop test."""
-    caffe_bench.write_files(folder, iterations)
+    caffe_bench.write_files(folder, iterations, batch)
     net = resnet.deploy_net(20, "cifar10", caffe_bench.CLASSES)
     text.write(os.path.join(folder, "deploy.prototxt"), net)
     binary.write(os.path.join(folder, "net.caffemodel"), weights.random(net))

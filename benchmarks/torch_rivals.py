@@ -61,26 +61,26 @@ class Images(torch.utils.data.Dataset):
         return (image - self.mean) / self.deviation, i % bench.CLASSES
 
 
-def batches(kind, device):
+def batches(kind, device, size):
     """Batch after batch without end; the one of `bare` lies on the device."""
     if kind == "bare":
-        batch = (torch.randn(ours.PRETRAIN_BATCH, 3, facts.CROP, facts.CROP, device=device),
-                 torch.randint(0, bench.CLASSES, (ours.PRETRAIN_BATCH,), device=device))
+        batch = (torch.randn(size, 3, facts.CROP, facts.CROP, device=device),
+                 torch.randint(0, bench.CLASSES, (size,), device=device))
         while True:
             yield batch
     while True:
-        yield from torch.utils.data.DataLoader(Images(), ours.PRETRAIN_BATCH, shuffle=True, num_workers=2, drop_last=True, pin_memory=device != "cpu")
+        yield from torch.utils.data.DataLoader(Images(), size, shuffle=True, num_workers=2, drop_last=True, pin_memory=device != "cpu")
 
 
-def main(kind, precision, threads, device="cpu", steps=STEPS):
+def main(kind, precision, threads, device="cpu", steps=STEPS, size=ours.PRETRAIN_BATCH):
     torch.set_num_threads(threads)
     model = network().to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(model.parameters(), 0.01, ours.MOMENTUM, weight_decay=ours.WEIGHT_DECAY, nesterov=True)
-    for step, (images, labels) in enumerate(batches(kind, device)):
+    for step, (images, labels) in enumerate(batches(kind, device, size)):
         if step == WARM:
             start = time.perf_counter()
         if step == WARM + steps:
-            return steps * ours.PRETRAIN_BATCH / (time.perf_counter() - start)
+            return steps * size / (time.perf_counter() - start)
         images, labels = (each.to(device, non_blocking=True) for each in (images, labels))
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
             loss = F.cross_entropy(model(images.contiguous(memory_format=torch.channels_last)), labels)

@@ -26,7 +26,7 @@ IMAGES, SIDE, CLASSES, TEST_BATCH = 2000, 40, 10, 100
 WARM = 2  # iterations before the clock: first touches of memory
 
 
-def write_files(folder, iterations):
+def write_files(folder, iterations, batch=ours.PRETRAIN_BATCH):
     """The LMDB, net and solver of the benchmark in `folder`."""
     import lmdb
 
@@ -37,8 +37,8 @@ def write_files(folder, iterations):
                 transaction.put(b"%08d" % i, binary.datum(image, i % CLASSES))
     binary.write_mean(os.path.join(folder, "mean.binaryproto"), np.full((3, SIDE, SIDE), 120, np.float32))
     text.write(os.path.join(folder, "net.prototxt"), resnet.train_net(
-        20, "cifar10", CLASSES, "train_lmdb", "test_lmdb", "mean.binaryproto", ours.PRETRAIN_BATCH, TEST_BATCH))
-    schedule = solver.nag("net.prototxt", "stock", IMAGES, TEST_BATCH, TEST_BATCH, 1, ours.PRETRAIN_BATCH, 0.01, 1, [], "Nesterov")
+        20, "cifar10", CLASSES, "train_lmdb", "test_lmdb", "mean.binaryproto", batch, TEST_BATCH))
+    schedule = solver.nag("net.prototxt", "stock", IMAGES, TEST_BATCH, TEST_BATCH, 1, batch, 0.01, 1, [], "Nesterov")
     # One more iteration than is timed: the last row of our log has a validation in it.
     schedule.max_iter, schedule.display, schedule.test_interval, schedule.snapshot = WARM + iterations + 1, 1, 2 ** 31 - 1, 0
     text.write(os.path.join(folder, "solver.prototxt"), schedule)

@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.gpu]
 import caffe_side
 import training_data
 
+from common import errors
 from common.caffe import messages as m
 from common.caffe import text
 from engines.torch import engine, layers, trials
@@ -86,7 +87,7 @@ def test_ten_iterations(made, depth):
 def test_bf16_stays_beside_fp32(made):
     try:
         rounded = made(precision="bf16")
-    except Exception as refusal:
+    except errors.Fail as refusal:
         pytest.skip(str(refusal))
     exact = made()
     np.testing.assert_allclose(*([run.step(BLOCK) for _ in range(4)] for run in (rounded, exact)), rtol=BF16)

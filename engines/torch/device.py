@@ -25,6 +25,7 @@ def find(gpu):
     if gpu >= count:
         raise errors.Fail("no GPU %d: PyTorch %s finds %d here; leave GPU and DEVICE out, or install its build for your GPU"
                           % (gpu, torch.__version__, count))
+    torch.accelerator.set_device_index(gpu)  # a graph is captured on the current device
     return torch.device(torch.accelerator.current_accelerator().type, gpu)
 
 
