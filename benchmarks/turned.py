@@ -19,7 +19,7 @@ from common.progress import Progress
 from fer_lite import predict
 
 FACE, PICTURE = 160, 400  # pixels
-DEGREES = (0, 10, 20, 30, 45, 60, 90, 120, 135, 150, 180)
+DEGREES = (0, 10, 20, 30, 45, 60, 90, 135, 180)
 CONFIDENT = 0.8
 COLUMNS = ["degrees", "n", "found", "labels kept", "n, label 0.8 or more", "of these kept", "accuracy", "roll off by, median", "roll off by, 90%"]
 

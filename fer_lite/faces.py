@@ -32,7 +32,8 @@ LARGEST_SIDE = 640  # pixels; larger images are searched at this size: YuNet fin
 LARGER = (1600, 3200)  # where nothing was found
 SMALLEST = 10  # pixels; of images with a smaller side it makes nonsense, infinite boxes too
 SCORE = 0.7  # YuNet's confidence; OpenCV's default of 0.9 loses faces in poor light, below 0.6 come false ones
-WEAK = 0.4  # of what is worth a second look where nothing better is there
+WEAK, MANY = 0.4, 5  # of what is worth a second look where nothing better is there, and of how many
+TURNED = 0.85  # of a face that is found in a second look: among twelve angles chance finds more (a coffee cup upside down at 0.82)
 SURE = 0.9  # from here on a face with level eyes is upright
 LEVEL = 10  # degrees; faces that are tilted by less are cut as they are: nine in ten of FER2013's own lie within
 STEP = 30  # degrees between the turned looks
@@ -121,11 +122,11 @@ def _turned(yunet, image, score, largest_side):
         side = max(height, width) if roll % 90 == 0 else int(math.hypot(height, width))
         turned = view(small, (width - 1) / 2, (height - 1) / 2, side, roll, side) if roll else small
         found = []
-        for row in _rows(yunet, turned, WEAK):
+        for row in sorted(_rows(yunet, turned, WEAK), key=lambda row: -row[14])[:MANY]:
             x, y = row[0] + row[2] / 2, row[1] + row[3] / 2
             if roll:
                 x, y = _back(x - side / 2, y - side / 2, roll, width / 2, height / 2)
-            found.append(_stands(yunet, image, x / scale, y / scale, (row[2] * row[3]) ** 0.5 / scale, score, level=True))
+            found.append(_stands(yunet, image, x / scale, y / scale, (row[2] * row[3]) ** 0.5 / scale, max(score, TURNED), level=True))
         if any(found):
             return [each for each in found if each]
     return []
