@@ -19,7 +19,7 @@ import warnings
 
 import cv2
 
-from fer_lite import drawing, errors, faces, sources
+from fer_lite import copies, drawing, errors, faces, outputs, progress, sources, tracks, video
 from fer_lite.predict import DEFAULT, Predictor
 
 
@@ -34,7 +34,7 @@ def records(frame, found):
 def csv_row(record, classes):
     """A record as the values of CSV_COLUMNS and the classes."""
     box, probabilities = record["box"] or [""] * 4, record["probabilities"] or {}
-    return [record["file"], record.get("frame", ""), record.get("time", ""), *box, record.get("score") or "", _blank(record.get("roll")), record["label"] or "",
+    return [record["file"], record.get("frame", ""), record.get("time", ""), record.get("track", ""), *box, record.get("score") or "", _blank(record.get("roll")), record["label"] or "",
             *(probabilities.get(name, "") for name in classes), record.get("problem", "")]
 
 
@@ -43,19 +43,24 @@ def _blank(value):
 
 
 def csv_columns(classes):
-    return ["file", "frame", "time", "x", "y", "width", "height", "score", "roll", "label", *classes, "problem"]
+    return ["file", "frame", "time", "track", "x", "y", "width", "height", "score", "roll", "label", *classes, "problem"]
 
 
-def look(predictor, source, write, fps=None, limit=None, draw_out=None, alone=True):
-    """Predict every frame of one source; `write` takes each record as soon as it is there."""
-    drawn = drawing.drawings(draw_out, source, alone) if draw_out else contextlib.nullcontext()
+def look(predictor, source, write, fps=None, limit=None, copy=None, smooth=None, tell=lambda frame: None, say=lambda line: None):
+    """Predict every frame of one source; `write` takes each record as soon as it is there, `tell` each Frame.
+
+    `copy`: path of a drawn copy, of which `say` is told; `smooth`: seconds over which a video's probabilities are averaged.
+    """
+    track = tracks.Tracker(smooth, predictor.threshold) if video.is_video(source) else lambda found, time: found
+    drawn = copies.copy(source, copy, say) if copy else contextlib.nullcontext()
     with drawn as keep, contextlib.closing(_closable(sources.frames(source, fps))) as stream:
         for frame in itertools.islice(stream, limit):
-            found = predictor(frame.image, thorough=frame.frame is None)
+            found = track(predictor(frame.image, thorough=frame.frame is None), frame.time)
+            tell(frame)
             for record in records(frame, found):
                 write(record)
             if keep:
-                keep(drawing.draw(frame.image, found), frame.rate)
+                keep(drawing.draw(frame.image, found), frame)
 
 
 def _closable(stream):
@@ -65,7 +70,7 @@ def _closable(stream):
 
 def line(record):
     """A record for people: what is shown, how surely, where."""
-    where = record["file"] + ("" if record.get("frame") is None else " %.2f s" % record["time"])
+    where = record["file"] + ("" if record.get("frame") is None else " %.2f s" % record["time"]) + (" #%d" % record["track"] if record.get("track") else "")
     if not record["box"]:
         return "%s  %s" % (where, record["problem"])
     best = sorted(record["probabilities"].items(), key=lambda each: -each[1])[:2]
@@ -89,6 +94,7 @@ def main():
     parser.add_argument("--csv", action="store_const", const="csv", dest="format", help="--format csv")
     parser.add_argument("--draw", metavar="OUT", help="draw the faces on a copy: a file for one source, else a folder")
     parser.add_argument("--fps", type=_positive, help="at most so many frames a second of a video or camera")
+    parser.add_argument("--smooth", type=_positive, metavar="SECONDS", help="average each face's probabilities over so many seconds of a video or camera")
     parser.add_argument("--limit", type=int, help="at most so many frames of each video or camera")
     parser.add_argument("--score", type=float, default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
     parser.add_argument("--search", type=int, default=faces.LARGEST_SIDE, metavar="PIXELS",
@@ -97,7 +103,9 @@ def main():
     args = parser.parse_args()
     predictor = Predictor(args.model, args.faces, args.crops and args.crops == 10, args.score, args.search, args.threads, args.threshold)
     cv2.setNumThreads(args.threads or -1)  # -1: OpenCV's own choice
-    found = sources.expand(args.sources)
+    found, drawn = sources.expand(args.sources), {}
+    if args.draw:
+        found, drawn = outputs.plan(found, args.sources, args.draw)
     form = args.format or ("table" if sys.stdout.isatty() else "json")
     table = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
@@ -112,15 +120,24 @@ def main():
             print(json.dumps(record, ensure_ascii=False))
         sys.stdout.flush()
 
-    failed = 0
-    for source in found:
+    shown, failed = progress.Bar(), 0
+    for done, source in enumerate(found):
+        def tell(frame, done=done, camera=video.is_camera(source)):
+            share = (done + min(1.0, (frame.time or 0) / (frame.lasts or 1))) / len(found)
+            shown.update(frame.file, None if camera else share, frame.frame)
+
         try:
-            look(predictor, source, write, args.fps, args.limit, args.draw, len(found) == 1)
+            look(predictor, source, write, args.fps, args.limit, drawn.get(source), args.smooth, tell, shown.say)
         except errors.Fail as problem:
             if len(found) == 1:
                 raise
-            print("error: %s" % problem, file=sys.stderr)
+            shown.say("error: %s" % problem)
             failed += 1
+        finally:
+            shown.clear()
+    pictures = [path for source, path in drawn.items() if not video.is_video(source)]
+    if pictures and failed < len(found):
+        print("wrote %s" % (pictures[0] if len(pictures) == 1 else "drawn images to %s" % args.draw), file=sys.stderr)
     if failed:
         raise errors.Fail("%d of %d files could not be read (named above)" % (failed, len(found)))
 

@@ -22,8 +22,7 @@ except ImportError:
 else:
     pillow_heif.register_heif_opener()
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp")  # which drawings are written as, too
-READ = IMAGES + (".bmp", ".tif", ".tiff", ".gif")
+READ = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 HEIF = (".heic", ".heif")
 NO_HEIF = "%s: a HEIC image: pip install 'fer-lite[heif]', or save it as JPEG"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF") + (("HEIF",) if pillow_heif else ())

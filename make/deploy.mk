@@ -1,5 +1,5 @@
 # Trained networks in use: `make predict`, `make export`, `make models-check`, `make model`. Included by the Makefile.
-#   make predict IMAGE=photo.jpg [MODEL=models/resnet20_votes, or A+B] [CROPS=10|1] [FACES=detect|given] [DRAW=out.jpg] [FPS=5] [CSV=1]
+#   make predict IMAGE=photo.jpg [MODEL=models/resnet20_votes, or A+B] [CROPS=10|1] [FACES=detect|given] [DRAW=out.jpg] [FPS=5] [SMOOTH=1] [CSV=1]
 #   make export MODEL=runs/.../final.caffemodel [OUT=exports/NAME] [DATA=data/ferplus]
 #   make export MODEL=their.caffemodel DEPLOY=their.prototxt [MEAN='104 117 123'] [SCALE=0.017] [RESIZE=54] [LOGITS=1]     another's network
 #   make model MODEL=runs/.../trial1 NAME=resnet32_cifar10
@@ -25,6 +25,7 @@ CROPS  ?=
 FACES  ?= detect
 DRAW   ?=
 FPS    ?=
+SMOOTH ?=
 CSV    ?=
 CAFFE  ?= $(RUN) python3
 MODELS ?= models
@@ -63,7 +64,7 @@ export: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## MODEL as Caffe files
 .PHONY: predict
 predict: $(DEPLOY_ENV)/.complete ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
 	@$(DEPLOY_RUN) -m fer_lite $(call q,$(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number))) \
-	  $(call opt,--model,$(MODEL)) $(CROPS:%=--crops %) --faces $(FACES) $(call opt,--draw,$(DRAW)) $(call opt,--fps,$(FPS)) $(if $(CSV),--csv)
+	  $(call opt,--model,$(MODEL)) $(CROPS:%=--crops %) --faces $(FACES) $(call opt,--draw,$(DRAW)) $(call opt,--fps,$(FPS)) $(call opt,--smooth,$(SMOOTH)) $(if $(CSV),--csv)
 
 .PHONY: wheel
 wheel: $(DEPLOY_ENV)/.complete-package ## the package that people install, in dist/: a wheel and a source distribution
@@ -99,4 +100,4 @@ bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in eve
 
 test: $(if $(TESTS),,test-deploy)
 test-deploy: $(DEPLOY_ENV)/.complete-package | env ## test export, predict, the package and their kin, beside real Caffe
-	@$(DEPLOY_RUN) -m pytest -q tests/test_deploy.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_predictor.py tests/test_serve.py tests/test_package.py tests/test_readme.py
+	@$(DEPLOY_RUN) -m pytest -q tests/test_deploy.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_deploy_video.py tests/test_predictor.py tests/test_serve.py tests/test_package.py tests/test_readme.py
