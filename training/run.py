@@ -19,7 +19,6 @@ import tempfile
 import engines
 from common import errors, parallel, streams
 from common import runs as kept_runs
-from common.caffe import messages as m
 from common.caffe import text
 from netgen import nets
 from paper import ours, recipe
@@ -32,7 +31,7 @@ def main():
     args = _arguments()
     out = args.out.rstrip("/")
     # A recipe shuffles by its seed; the paper's trials read an LMDB in an order of their own.
-    solver, net = job.resolve(args.solver, out, args.trial, args.weights, args.gpu, ordered=not args.recipe)
+    solver, net, sources = job.resolve(args.solver, out, args.trial, args.weights, args.gpu, ordered=not args.recipe)
     if args.weights:
         transplant.read(args.weights)
     parts = inputs.check_data(net)
@@ -49,7 +48,8 @@ def main():
             os.utime(os.path.join(out, kept_runs.FINAL))  # make goes by times, and found something newer
             say("%s is finished, and nothing that it was made from has changed" % out)
             return 0
-        work = job.Job(out, solver, net, parts, inputs.identity(described))
+        work = job.Job(out, solver, net, parts, inputs.identity(described),
+                       [*sources, os.path.join(os.path.dirname(parts["train"].path), "manifest.json"), *filter(None, [args.weights])])
         return _train(work, described, args, scratch, state or {})
 
 
@@ -58,7 +58,7 @@ def _train(work, described, args, scratch, state):
     with _nothing_left_of_a_refused(work):
         engine = _engine(work, args, scratch, state)
     _say_what_is_validated(work)
-    kept = record.begin(out, described, _sources(work, args), work.parts, engine.versions(), engine.iter, say)
+    kept = record.begin(out, described, work.sources, work.parts, engine.versions(), engine.iter, say)
     run = loop.Training(engine, work, scratch, state, args.snapshot_minutes, stop)
     outcome = "failed"
     try:
@@ -111,13 +111,6 @@ def _nothing_left_of_a_refused(work):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(os.path.join(work.out, name))
         raise
-
-
-def _sources(work, args):
-    """The files that a run is resolved from: solver, net, what the LMDBs were built from, weights."""
-    net = text.read(args.solver, m.SolverParameter).net
-    manifest = os.path.join(os.path.dirname(work.parts["train"].path), "manifest.json")
-    return [path for path in (args.solver, net, manifest, args.weights) if path]
 
 
 def _write_inputs(work):
