@@ -1,7 +1,10 @@
 """The reader of a built set: its manifest, its tables of names, the votes in them. data_prep/ writes them."""
+from __future__ import annotations
+
 import csv
 import json
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +14,7 @@ from common.votes import VOTES
 NEEDED = {"set", "classes", "parts", "mean", "files"}  # of what a manifest says, what is read again
 
 
-def manifest(folder):
+def manifest(folder: str) -> dict:
     """data/SET/manifest.json as a dict. Fail where there is none."""
     path = os.path.join(folder, "manifest.json")
     try:
@@ -26,7 +29,7 @@ def manifest(folder):
         raise _damaged(path, folder) from None
 
 
-def table(folder, part, columns=("key", "name", "label"), optional=False):
+def table(folder: str, part: str, columns: Sequence[str] = ("key", "name", "label"), optional: bool = False) -> list[dict] | None:
     """The lines of data/SET/PART.csv as dicts. Fail where it has not these columns, or is not there (None if `optional`)."""
     path = os.path.join(folder, part + ".csv")
     try:
@@ -43,7 +46,7 @@ def table(folder, part, columns=("key", "name", "label"), optional=False):
         raise _damaged(path, folder) from None
 
 
-def votes(folder, part, lines):
+def votes(folder: str, part: str, lines: list[dict]) -> np.ndarray:
     """FER+'s ten votes, int64 N x 10, of lines of `table(folder, part)`. Fail where the set has none."""
     try:
         return np.array([[int(line[name]) for name in VOTES] for line in lines], np.int64).reshape(-1, len(VOTES))

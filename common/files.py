@@ -1,4 +1,6 @@
 """Files that are whole or not there: written beside their place and renamed into it."""
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import glob
@@ -6,10 +8,11 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike) -> Iterator[str]:
     """Yield a temporary path of the same name (str); what was made there takes the place of `path` on success, and is removed on failure.
 
     What is written at the temporary path may be a file or a folder; whatever stood at `path` is replaced only then. Where `path` is a link,
@@ -36,7 +39,7 @@ def replacing(path):
         lock.close()
 
 
-def sha256(path):
+def sha256(path: str) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     digest = hashlib.sha256()
     with open(path, "rb") as f:

@@ -3,6 +3,8 @@
 THREADS says how many where it is set, else what this process may run on. Results come in the order of the tasks, few
 tasks are in flight, workers die with their parent.
 """
+from __future__ import annotations
+
 import concurrent.futures
 import faulthandler
 import itertools
@@ -11,6 +13,7 @@ import os
 import signal
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 
 from common import errors
@@ -20,22 +23,22 @@ BLAS_PREFIXES = ("OPENBLAS_", "OMP_", "MKL_", "BLIS_")
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
-def usable():
+def usable() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0))
 
 
-def count(shared_by=1):
+def count(shared_by: int = 1) -> int:
     """THREADS where it is set, else the cores of this process, shared out among so many; at least 1."""
     return int(os.environ.get("THREADS") or max(1, usable() // shared_by))
 
 
-def blas_threads(number):
+def blas_threads(number: int) -> dict[str, str]:
     """{variable: value} that gives BLAS so many threads, for an environment."""
     return dict.fromkeys(BLAS_THREADS, str(number))
 
 
-def work(function, tasks, workers):
+def work(function: Callable, tasks: Iterable[tuple], workers: int) -> Iterator:
     """Yield function(*task) for each of `tasks` (an iterable of tuples), in order.
 
     With `workers` 1 everything happens here. Else at most 2 x workers + 1 tasks are in flight, so that a long stream of
@@ -53,7 +56,7 @@ def work(function, tasks, workers):
         pool.shutdown()  # the few tasks in flight run on: Python 3.8 hangs where some are cancelled
 
 
-def apart(crash, function, *arguments):
+def apart(crash: str, function: Callable, *arguments: object) -> object:
     """function(*arguments) in a process of its own; where that one crashes, Fail with the line `crash`."""
     with concurrent.futures.ProcessPoolExecutor(1, initializer=_prepare_worker) as pool:
         try:
@@ -62,7 +65,7 @@ def apart(crash, function, *arguments):
             raise errors.Fail(crash) from None
 
 
-def deal(pool, test, batches, ahead):
+def deal(pool: concurrent.futures.Executor, test: Callable, batches: Iterable, ahead: int) -> Iterator[tuple]:
     """Yield (batch, test(its images)) in order, computed in `pool`, while at most `ahead` batches wait."""
     dealt = deque()
 
@@ -89,7 +92,7 @@ def _streamed(futures, most):
         yield waiting.popleft().result()
 
 
-def ahead(function, items):
+def ahead(function: Callable, items: Iterable) -> Iterator:
     """Yield function(item) for each of `items`, in order; the next one is made in a thread meanwhile."""
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         waiting = None
@@ -114,6 +117,6 @@ def _follow_parent():
     os._exit(1)
 
 
-def blas_settings():
+def blas_settings() -> dict[str, str]:
     """{variable: value} that decides threads and kernels of BLAS. With others the last bits of a sum differ, and soon the losses."""
     return {name: value for name, value in sorted(os.environ.items()) if name.startswith(BLAS_PREFIXES)}

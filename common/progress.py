@@ -1,4 +1,6 @@
 """Progress of long work on stderr: a bar with the time left on a terminal, a plain line now and then without one."""
+from __future__ import annotations
+
 import os
 import sys
 import time
@@ -7,7 +9,7 @@ PLAIN_EVERY = 10.0  # seconds between two lines when stderr is not a terminal (a
 REDRAW_EVERY = 0.1  # seconds between two drawings of the bar
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Seconds as people write them: 42s, 3m05s, 2h07m."""
     seconds = int(round(seconds))
     if seconds < 60:

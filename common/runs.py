@@ -1,4 +1,6 @@
 """The readers of a run's folder: run.json, log.csv, and whether someone trains in it. training/ writes them."""
+from __future__ import annotations
+
 import contextlib
 import csv
 import datetime
@@ -7,6 +9,7 @@ import glob
 import itertools
 import json
 import os
+from collections.abc import Sequence
 
 from common import errors
 
@@ -15,7 +18,7 @@ TIME = "%Y-%m-%dT%H:%M:%S%z"
 COLUMNS = ("iteration", "epoch", "rate", "loss", "validation_accuracy", "validation_loss", "images_per_second", "seconds")
 
 
-def read(out):
+def read(out: str) -> dict:
     """The run.json of folder `out`, {} where there is none or it is damaged."""
     try:
         with open(os.path.join(out, "run.json")) as f:
@@ -24,13 +27,13 @@ def read(out):
         return {}
 
 
-def began(out):
+def began(out: str) -> float:
     """When the run in folder `out` began, in seconds since 1970; 0 where no run.json says it."""
     sessions = read(out).get("sessions")
     return datetime.datetime.strptime(sessions[0]["began"], TIME).timestamp() if sessions else 0.0
 
 
-def is_claimed(out):
+def is_claimed(out: str) -> bool:
     """Whether a process is training in folder `out` now."""
     try:
         with open(os.path.join(out, ".lock")) as handle:
@@ -42,7 +45,7 @@ def is_claimed(out):
     return False
 
 
-def read_log(path):
+def read_log(path: str) -> list[dict]:
     """The rows of a log.csv: dicts of numbers, None where a cell is empty; a last line cut short is left out."""
     rows = []
     if os.path.exists(path):
@@ -55,13 +58,13 @@ def read_log(path):
     return rows
 
 
-def logged(folder):
+def logged(folder: str) -> list[str]:
     """The folders of runs in `folder` that have a log, in order; itself where there is none, for `read_logs` to say so."""
     found = [glob.glob(os.path.join(glob.escape(folder), *depth, "log.csv")) for depth in ("*", ("*", "trial*"))]
     return sorted(os.path.dirname(path) for path in itertools.chain(*found)) or [folder]
 
 
-def read_logs(runs):
+def read_logs(runs: Sequence[str]) -> list[tuple[str, list[dict]]]:
     """[(folder, rows of its log)] of those folders of `runs` that have a log. Fail where none has."""
     logs = [(run, read_log(os.path.join(run, "log.csv"))) for run in runs]
     logs = [(run, rows) for run, rows in logs if rows]

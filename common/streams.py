@@ -1,12 +1,15 @@
 """What is said cannot end the work: for commands that run for minutes or days, whoever reads along."""
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def unfailing():
+def unfailing() -> Iterator[None]:
     """Within it, and as a decorator of a command: stdout and stderr never raise OSError, and SIGHUP ends nothing.
 
     A terminal whose ssh dropped gives EIO, a `tee` or `less` that ended EPIPE, a log on a full disk ENOSPC. From then on what is

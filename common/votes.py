@@ -5,6 +5,8 @@ eight emotions (`unknown` and `NF` are not counted at all). This gives exactly t
 images. `ferplus`: FER+'s reference code, which counts all ten. `any`: the emotion with most votes, of every image that has one
 left after single votes are dropped (training on the votes themselves wants all images).
 """
+from __future__ import annotations
+
 import numpy as np
 
 from paper import facts
@@ -19,7 +21,7 @@ def counted(votes):
     return np.where(votes == 1, 0, votes)
 
 
-def by_votes(rule, votes):
+def by_votes(rule: str, votes: np.ndarray) -> np.ndarray:
     """Labels, int N, by one of RULES from votes int N x 10; NONE where there is no majority."""
     votes = counted(votes)
     if rule != "ferplus":
@@ -31,7 +33,7 @@ def by_votes(rule, votes):
     return np.where(kept, best, NONE)
 
 
-def shares(votes):
+def shares(votes: np.ndarray) -> np.ndarray:
     """Votes, int N x 10, as shares of the eight emotions, float32 N x 8 with sum 1. Each image has one left after single votes are dropped."""
     emotions = counted(votes)[:, :len(facts.EXPRESSIONS)].astype(np.float32)
     return emotions / emotions.sum(1, keepdims=True)

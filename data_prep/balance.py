@@ -3,6 +3,8 @@
 The originals stay as they are. The extra images of a class are made of its originals in turn, at FER2013's 48x48,
 before the resize. Each has a random stream of its own, so the bytes do not depend on how many workers make them.
 """
+from __future__ import annotations
+
 from collections import namedtuple
 
 import cv2
@@ -40,7 +42,7 @@ def make(faces, extras):
     return [transform(face, extra) for face, extra in zip(faces, extras)]
 
 
-def transform(face, extra):
+def transform(face: np.ndarray, extra: Extra) -> np.ndarray:
     """One face uint8 H x W, rotated about its centre, shifted and made noisy. The edge is repeated where it moved away."""
     height, width = face.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), extra.angle, 1)

@@ -1,4 +1,8 @@
 """Pixels: decoding PNG and JPEG files, and the paper's geometry (III-C): CIFAR padded with zeros, the rest resized."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -29,7 +33,7 @@ def decode_all(files, where):
     return [decode(archives.in_worker(data, LARGEST_FILE), place) for data, place in zip(files, where)]
 
 
-def fit(image, geometry, level=ours.PAD_LEVEL):
+def fit(image: np.ndarray, geometry: str, level: int = ours.PAD_LEVEL) -> np.ndarray:
     """One image uint8 H x W (grey) or H x W x 3 (BGR) as it is stored: uint8 3 x S x S, padded with grey `level` or resized."""
     side = SIDES[geometry]
     if geometry != "pad":
@@ -41,7 +45,7 @@ def fit(image, geometry, level=ours.PAD_LEVEL):
     return image.transpose(2, 0, 1)
 
 
-def fit_all(many, geometry, level=ours.PAD_LEVEL):
+def fit_all(many: Sequence[np.ndarray], geometry: str, level: int = ours.PAD_LEVEL) -> np.ndarray:
     """Many images (a sequence of what `fit` takes) as one array uint8 N x 3 x S x S."""
     side = SIDES[geometry]
     stored = np.empty((len(many), 3, side, side), np.uint8)

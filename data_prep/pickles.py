@@ -1,35 +1,90 @@
-"""Pickled batches (CIFAR, ImageNet32) read as data: a pickle is a program, and this reader executes none of it.
+"""Pickled batches (CIFAR, ImageNet32) read as data: a pickle is a program, and only the few calls that build arrays are made.
 
-Python's `pickle` calls whatever function the file names. Here the opcodes that pickle's protocols 2 to 5 use for dicts,
-lists, tuples, numbers, strings and NumPy arrays build just those; a name outside NAMES, or any other opcode, is refused.
-Large byte strings are views of the buffer, so that a batch in a mapped file costs no memory.
+`pickle.Unpickler` looks up each name by `find_class`, which here gives stand-ins of our own for the names in NAMES and refuses any
+other. Before it runs, the opcodes are counted and held against those of dicts, lists, tuples, numbers, strings and arrays (protocols 2
+to 5): no file may claim memory that it has not bytes for.
 """
-import struct
+import io
+import pickle
+import pickletools
 
 import numpy as np
 
 from common import errors
 
-# What a pickled array names: Python 2's and 3's, NumPy 1's and 2's. The values are for us; nothing is looked up.
-NAMES = {
-    "numpy.core.multiarray _reconstruct": "array", "numpy._core.multiarray _reconstruct": "array",
-    "numpy.core.numeric _frombuffer": "buffer", "numpy._core.numeric _frombuffer": "buffer",
-    "numpy.core.multiarray scalar": "scalar", "numpy._core.multiarray scalar": "scalar",
-    "numpy ndarray": "ndarray", "numpy dtype": "dtype", "_codecs encode": "encode",
-}
+OPCODES = set("""PROTO FRAME STOP MARK POP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 BINFLOAT LONG1 SHORT_BINSTRING BINSTRING SHORT_BINBYTES BINBYTES
+    BINBYTES8 BYTEARRAY8 READONLY_BUFFER SHORT_BINUNICODE BINUNICODE BINUNICODE8 EMPTY_LIST EMPTY_DICT EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
+    APPEND APPENDS SETITEM SETITEMS BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD""".split())
 DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8", "b1")
-MARK = object()
-MOST_STEPS = 1 << 22  # opcodes; a batch has a few for each image. Each makes an object at most, so memory is bounded too
+MOST_STEPS = 1 << 22  # opcodes, and numbers of the memo; a batch has a few for each image. Each makes an object at most
+MOST_TUPLES = 1000  # an array has a few; hashing one in a million others would overflow Python's own stack
+# What each step may raise on damaged input.
+DAMAGE = (pickle.UnpicklingError, EOFError, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
 
 
-class _Name(str):
-    """A global that the pickle named, as the value that NAMES gives it."""
+def load(data, where):
+    """The object in the pickle `data` (bytes or a mapped file), mostly a dict of lists and ndarrays.
+
+    Python 2's str comes as bytes (as with pickle's encoding="bytes"), the dict's keys as str. Fail, naming `where`, on
+    anything else.
+    """
+    stream = io.BytesIO(data) if isinstance(data, bytes) else data
+    try:
+        _check(stream)
+        stream.seek(0)
+        return _plain(_Unpickler(stream, encoding="bytes").load())
+    except _Refused as refusal:
+        raise errors.Fail("%s: refused: the pickle %s, and no official file does that" % (where, refusal)) from None
+    except DAMAGE:
+        raise errors.Fail("%s: a damaged pickle; get the file again" % where) from None
+
+
+class _Refused(Exception):
+    pass
+
+
+def _check(stream):
+    tuples = 0
+    for step, (opcode, argument, _) in enumerate(pickletools.genops(stream), 1):
+        if opcode.name not in OPCODES:
+            raise _Refused("has the opcode %s" % opcode.name)
+        if step > MOST_STEPS or opcode.name == "LONG_BINPUT" and argument > MOST_STEPS:
+            raise _Refused("has more than %s steps" % format(MOST_STEPS, ","))
+        tuples += opcode.name.startswith("TUPLE")
+        if tuples > MOST_TUPLES:
+            raise _Refused("has more than %s tuples" % format(MOST_TUPLES, ","))
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        if (module, name) not in NAMES:
+            raise _Refused("names %r" % ("%s %s" % (module, name)))
+        return NAMES[module, name]
+
+
+class _Function:
+    """What a pickle may name: it can be called, and has no state to set."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *arguments):
+        return self.function(*arguments)
+
+    def __setstate__(self, _):
+        raise _Refused("sets the state of something that is no array")
 
 
 class _Array:
     """An array under construction: what NumPy's `_reconstruct` returns and BUILD fills."""
 
     value = None
+
+    def __setstate__(self, state):
+        _, shape, dtype, fortran, raw = state
+        self.value = _array(raw, dtype, shape, "F" if fortran else "C")
 
 
 class _Dtype:
@@ -38,138 +93,15 @@ class _Dtype:
     def __init__(self, code):
         self.code, self.order = code, "|"
 
-
-def load(data, where):
-    """The object in the pickle `data` (bytes or memoryview), mostly a dict of lists and ndarrays.
-
-    Python 2's str comes as bytes (as with pickle's encoding="bytes"), the dict's keys as str. Fail, naming `where`, on
-    anything else.
-    """
-    try:
-        return _Reader(memoryview(data)).run()
-    except _Refused as refusal:
-        raise errors.Fail("%s: refused: the pickle %s, and no official file does that" % (where, refusal)) from None
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, struct.error, UnicodeError):
-        raise errors.Fail("%s: a damaged pickle; get the file again" % where) from None
-
-
-class _Refused(Exception):
-    pass
-
-
-class _Reader:
-    """A stack, a memo, and one method a group of opcodes."""
-
-    def __init__(self, data):
-        self.data, self.at = data, 0
-        self.stack, self.memo = [], {}
-
-    def run(self):
-        for _ in range(MOST_STEPS):
-            code = self.take(1)[0]
-            if code == 0x2E:  # STOP
-                return _plain(self.stack.pop())
-            if code not in OPCODES:
-                raise _Refused("has opcode 0x%02x" % code)
-            OPCODES[code](self)
-        raise _Refused("has more than %s steps" % format(MOST_STEPS, ","))
-
-    def take(self, size):
-        if size < 0 or self.at + size > len(self.data):
-            raise ValueError("cut short")
-        self.at += size
-        return self.data[self.at - size:self.at]
-
-    def number(self, form):
-        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
-
-    def line(self):
-        end = bytes(self.data[self.at:self.at + 200]).index(b"\n")
-        return bytes(self.take(end + 1))[:-1].decode("ascii")
-
-    def push(self, value):
-        self.stack.append(value)
-
-    def since_mark(self):
-        """Pop everything down to the last mark."""
-        values = []
-        while self.stack[-1] is not MARK:
-            values.append(self.stack.pop())
-        self.stack.pop()
-        return values[::-1]
-
-    def remember(self, key):
-        self.memo[key] = self.stack[-1]
-
-    def string(self, form):
-        return self.take(self.number(form))
-
-    def bytes(self, form):
-        view = self.string(form)
-        self.push(bytes(view) if len(view) < 1 << 16 else view)
-
-    def text(self, form):
-        self.push(str(self.string(form), "utf-8", "surrogatepass"))
-
-    def long(self):
-        size = self.number("<B")
-        self.push(int.from_bytes(self.take(size), "little", signed=True))
-
-    def tuple(self, size):
-        values = tuple(self.stack[-size:]) if size else ()
-        if len(values) < size or MARK in values:
-            raise ValueError("too few")
-        del self.stack[len(self.stack) - size:]
-        self.push(values)
-
-    def append(self, values):
-        self._top(list).extend(values)
-
-    def set_items(self, values):
-        target = self._top(dict)
-        for key, value in zip(values[::2], values[1::2]):
-            if type(key) not in (str, bytes, int):  # hashing a deep tuple would overflow Python's own stack
-                raise ValueError("no such key")
-            target[key] = value
-
-    def _top(self, kind):
-        if type(self.stack[-1]) is not kind:
-            raise ValueError("no %s there" % kind)
-        return self.stack[-1]
-
-    def name(self, module, name):
-        full = "%s %s" % (module, name)
-        if full not in NAMES:
-            raise _Refused("names %r" % full)
-        self.push(_Name(NAMES[full]))
-
-    def name_from_stack(self):
-        name, module = self.stack.pop(), self.stack.pop()
-        self.name(module, name)
-
-    def reduce(self):
-        """A call of one of NAMES; each is done here, by hand."""
-        arguments, name = self.stack.pop(), self.stack.pop()
-        if type(name) is not _Name or type(arguments) is not tuple:
-            raise _Refused("calls something that is no function of an array's")
-        self.push(MADE[name](*arguments))
-
-    def build(self):
-        state, target = self.stack.pop(), self.stack[-1]
-        if type(target) is _Dtype:
-            target.order = _text(state[1])
-        elif type(target) is _Array:
-            _, shape, dtype, fortran, raw = state
-            target.value = _array(raw, dtype, shape, "F" if fortran else "C")
-        else:
-            raise _Refused("sets the state of something that is no array")
+    def __setstate__(self, state):
+        self.order = _text(state[1])
 
 
 def _dtype(code, *_):
-    code = _text(code)
-    if code.lstrip("<>=|") not in DTYPES:
+    code = _text(code).lstrip("<>=|")
+    if code not in DTYPES:
         raise _Refused("has an array of type %r" % code)
-    return _Dtype(code.lstrip("<>=|"))
+    return _Dtype(code)
 
 
 def _array(raw, dtype, shape, order="C"):
@@ -190,42 +122,11 @@ def _text(value):
     return value.decode("ascii") if isinstance(value, bytes) else str(value)
 
 
-MADE = {
-    "array": lambda *_: _Array(),
-    "buffer": _array,
-    "scalar": lambda dtype, raw: _array(raw, dtype, ()).item(),
-    "dtype": _dtype,
-    "encode": _encode,
-}
-OPCODES = {
-    0x80: lambda r: r.take(1),  # PROTO
-    0x95: lambda r: r.take(8),  # FRAME
-    ord("("): lambda r: r.push(MARK),
-    ord("0"): lambda r: r.stack.pop(),
-    ord("N"): lambda r: r.push(None),
-    0x88: lambda r: r.push(True),
-    0x89: lambda r: r.push(False),
-    ord("K"): lambda r: r.push(r.number("<B")),
-    ord("M"): lambda r: r.push(r.number("<H")),
-    ord("J"): lambda r: r.push(r.number("<i")),
-    ord("G"): lambda r: r.push(r.number(">d")),
-    0x8A: _Reader.long,
-    ord("U"): lambda r: r.bytes("<B"), ord("T"): lambda r: r.bytes("<I"),  # Python 2's strings
-    ord("C"): lambda r: r.bytes("<B"), ord("B"): lambda r: r.bytes("<I"), 0x8E: lambda r: r.bytes("<Q"),
-    0x96: lambda r: r.bytes("<Q"),  # BYTEARRAY8
-    0x98: lambda r: None,  # READONLY_BUFFER
-    0x8C: lambda r: r.text("<B"), ord("X"): lambda r: r.text("<I"), 0x8D: lambda r: r.text("<Q"),
-    ord("]"): lambda r: r.push([]), ord("}"): lambda r: r.push({}), ord(")"): lambda r: r.push(()),
-    ord("t"): lambda r: r.push(tuple(r.since_mark())),
-    0x85: lambda r: r.tuple(1), 0x86: lambda r: r.tuple(2), 0x87: lambda r: r.tuple(3),
-    ord("a"): lambda r: r.append([r.stack.pop()]), ord("e"): lambda r: r.append(r.since_mark()),
-    ord("s"): lambda r: r.set_items([r.stack.pop(), r.stack.pop()][::-1]), ord("u"): lambda r: r.set_items(r.since_mark()),
-    ord("q"): lambda r: r.remember(r.number("<B")), ord("r"): lambda r: r.remember(r.number("<I")),
-    0x94: lambda r: r.remember(len(r.memo)),
-    ord("h"): lambda r: r.push(r.memo[r.number("<B")]), ord("j"): lambda r: r.push(r.memo[r.number("<I")]),
-    ord("c"): lambda r: r.name(r.line(), r.line()), 0x93: _Reader.name_from_stack,
-    ord("R"): _Reader.reduce, ord("b"): _Reader.build,
-}
+# What a pickled array names: Python 2's and 3's, NumPy 1's and 2's.
+NAMES = {("numpy", "ndarray"): _Function(_Array), ("numpy", "dtype"): _Function(_dtype), ("_codecs", "encode"): _Function(_encode)}
+for _core in ("numpy.core", "numpy._core"):
+    NAMES.update({(_core + ".multiarray", "_reconstruct"): _Function(lambda *_: _Array()), (_core + ".numeric", "_frombuffer"): _Function(_array),
+                  (_core + ".multiarray", "scalar"): _Function(lambda dtype, raw: _array(raw, dtype, ()).item())})
 
 
 def _plain(value):

@@ -3,6 +3,8 @@
 Every function takes labels (int N) and probabilities (float N x K) and returns plain numbers or arrays. Intervals, tests
 and calibration are judging.py's.
 """
+from __future__ import annotations
+
 import numpy as np
 from sklearn import metrics
 
@@ -12,17 +14,17 @@ def predictions(probabilities):
     return probabilities.argmax(axis=1)
 
 
-def accuracy(labels, probabilities):
+def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """The share of images classified right, 0 to 1."""
     return float(metrics.accuracy_score(labels, predictions(probabilities)))
 
 
-def confusion(labels, probabilities):
+def confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Counts K x K: rows are labels, columns predictions."""
     return metrics.confusion_matrix(labels, predictions(probabilities), labels=range(probabilities.shape[1]))
 
 
-def mean_class_accuracy(labels, probabilities):
+def mean_class_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean over classes of each one's recall, 0 to 1, over the classes that have images."""
     present = np.unique(labels)
     return float(metrics.recall_score(labels, predictions(probabilities), labels=present, average="macro"))

@@ -9,12 +9,15 @@ One .npz (read without pickle) with these arrays, N images and K classes:
     classes        str K          in the order of the columns
     split          str            the part: test, valid
 """
+from __future__ import annotations
+
 import os
 import struct
 import tokenize
 import zipfile
 import zlib
 from collections import namedtuple
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,7 +36,7 @@ def write(path, scores):
         np.savez_compressed(f, **{name: np.asarray(value) for name, value in scores._asdict().items()})
 
 
-def read(path, split=None):
+def read(path: str, split: str | None = None) -> Scores:
     """The Scores in `path`. Fail where it is missing, damaged, inconsistent, or of another split than `split`."""
     if not os.path.exists(path):
         raise errors.Fail("there is no %s: make it with `make eval`" % path)
@@ -76,7 +79,7 @@ def _check(path, s):
             raise errors.Fail("%s: the rows of %s are no probabilities: %s" % (path, name, AGAIN))
 
 
-def check_same_images(paths, members):
+def check_same_images(paths: Sequence[str], members: Sequence[Scores]) -> None:
     """Fail unless the list of Scores `members`, read from `paths`, is of the same images, labels and classes in one order."""
     first = members[0]
     for path, other in zip(paths[1:], members[1:]):

@@ -1,4 +1,6 @@
 """NAG solvers: schedules in epochs (the paper's III-C) turned into Caffe's iterations."""
+from __future__ import annotations
+
 import math
 
 from common.caffe import messages as m
@@ -66,12 +68,12 @@ def falling(net, prefix, recipe, train, valid, valid_batch, epochs_a_validation)
     return solver
 
 
-def iterations(epochs, images, batch):
+def iterations(epochs: float, images: int, batch: int) -> int:
     """Iterations that show `images` images `epochs` times in batches of `batch`, rounded up."""
     return math.ceil(round(epochs * images / batch, 6))
 
 
-def rate(solver, iteration):
+def rate(solver: m.SolverParameter, iteration: int) -> float:
     """The learning rate that Caffe uses in iteration `iteration` (counted from 0)."""
     if solver.lr_policy == "poly":
         return solver.base_lr * (1 - iteration / solver.max_iter) ** solver.power

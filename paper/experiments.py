@@ -9,6 +9,8 @@ RUNS is runs for Caffe; another engine has a folder in it, runs/torch or runs/to
 
     python3 -m paper.experiments        the rows, for make: number:depth:source
 """
+from __future__ import annotations
+
 import os
 import re
 from collections import namedtuple
@@ -21,34 +23,34 @@ CAFFE = "caffe"
 Experiment = namedtuple("Experiment", "depth source epochs trial")
 
 
-def runs_folder(work="", engine=CAFFE):
+def runs_folder(work: str = "", engine: str = CAFFE) -> str:
     """Where the runs of an engine (a name of engines.NAMES) lie in the folder `work`."""
     return os.path.join(work, "runs", *([engine] if engine != CAFFE else []))
 
 
-def engine_of(runs):
+def engine_of(runs: str) -> str:
     """The engine that a folder of runs is named after; Caffe where it is named after none."""
     name = os.path.basename(os.path.normpath(runs))
     return name if name.split("-")[0] == "torch" else CAFFE
 
 
-def pretraining(runs, depth, source, epochs=None):
+def pretraining(runs: str, depth: int, source: str, epochs: float | str | None = None) -> str:
     """The folder of a pretraining."""
     return os.path.join(runs, "resnet%d_%s%s" % (depth, source, _length("-", epochs)))
 
 
-def row(runs, depth, source, epochs=(None, None)):
+def row(runs: str, depth: int, source: str | None, epochs: tuple = (None, None)) -> str:
     """The folder of a row's trials; `source` None is training from scratch, which has no pretraining whose length could differ."""
     lengths = (_length("-", epochs[0]) if source else "") + _length("_", epochs[1])
     return os.path.join(runs, "resnet%d_ferplus_from_%s%s" % (depth, source or "none", lengths))
 
 
-def trial(folder, number):
+def trial(folder: str, number: int) -> str:
     """The folder of a row's trial."""
     return os.path.join(folder, "trial%d" % number)
 
 
-def recognised(path):
+def recognised(path: str) -> Experiment | None:
     """The Experiment of a run on FER+ that `path` lies in, or None: a row's folder, a trial's, or a file in one."""
     parts = os.path.abspath(path).split(os.sep)
     for place, part in enumerate(parts):
@@ -60,7 +62,7 @@ def recognised(path):
     return None
 
 
-def row_of(path):
+def row_of(path: str) -> facts.Single | None:
     """The row of Table II (facts.Single) that the run in `path` is a trial of, or None: of other lengths, another network or source."""
     found = recognised(path)
     if not found or any(found.epochs):

@@ -3,6 +3,8 @@
 Wikaningrum, Rachmadi, Ogata: "Improving Lightweight Convolutional Neural Network for Facial Expression Recognition via
 Transfer Learning". Section numbers in the comments are the paper's.
 """
+from __future__ import annotations
+
 from collections import namedtuple
 
 # III-A, Table I: n residual modules a group, widths k, 2n+1 / 2n / 2n layers, one fully connected layer.
@@ -93,11 +95,11 @@ TABLE4 = (
 )
 
 
-def source(name):
+def source(name: str) -> Source:
     """The Source called `name`; KeyError where the paper has none."""
     return {s.name: s for s in SOURCES}[name]
 
 
-def row(number):
+def row(number: int) -> Single:
     """Row `number` (1 to 12) of Table II."""
     return TABLE2[number - 1]

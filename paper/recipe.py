@@ -2,6 +2,8 @@
 
 Every value is ours. docs/decisions.md says how they were chosen, and what they gave.
 """
+from __future__ import annotations
+
 from collections import namedtuple
 
 # A network and its training. depth, width: ResNet-DEPTH with WIDTH, 2 WIDTH, 4 WIDTH channels; epochs, batch, rate, decay: of a
@@ -27,7 +29,7 @@ EPOCHS_A_VALIDATION = 4
 STATISTICS_BATCHES = 60  # batches of plain training images that the averaged network's BatchNorm statistics are made from
 
 
-def described(recipe):
+def described(recipe: Recipe) -> dict:
     """What of a Recipe stands neither in its net nor in its solver, as plain values for run.json."""
     return dict(sides=[list(pair) for pair in recipe.sides], augment=dict(recipe.augment._asdict()), average=recipe.average,
                 statistics_batches=STATISTICS_BATCHES)

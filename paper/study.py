@@ -3,8 +3,11 @@
 A reading says what the paper leaves open. Its name is its base, and what was changed: T, T-decay, O-padding-block. Accuracies are those of
 PublicTest, ten crops, in percent. `make study` runs what `plan` asks for; what is asked for later depends on what came out.
 """
+from __future__ import annotations
+
 import functools
 from collections import namedtuple
+from collections.abc import Iterable
 from itertools import chain
 from statistics import mean, stdev
 
@@ -50,25 +53,25 @@ Case = namedtuple("Case", "reading row trial epochs")  # reading: its name; row:
 
 # ---- readings and runs ----------------------------------------------------------------------------------------------
 
-def parts(name):
+def parts(name: str) -> tuple[str, list[str]]:
     """(base, [changes]) of a reading's name. KeyError where it names none."""
     base, *changes = name.split("-")
     BASES[base], [CHANGES[change] for change in changes]
     return base, changes
 
 
-def reading(name):
+def reading(name: str) -> Reading:
     """The Reading of that name."""
     base, changes = parts(name)
     return BASES[base]._replace(**dict(chain.from_iterable(getattr(CHANGES[change], base).items() for change in changes)))
 
 
-def known(more=()):
+def known(more: Iterable[str] = ()) -> list[str]:
     """Names of all readings, in the order in which the first of two equal ones makes the run; `more`: combinations."""
     return list(dict.fromkeys(list(BASES) + ["%s-%s" % (base, change) for change in CHANGES for base in BASES] + list(more)))
 
 
-def pretraining_home(name):
+def pretraining_home(name: str) -> str:
     """The reading whose pretraining serves reading `name` too."""
     return _first(name, OF_PRETRAINING)
 
@@ -86,24 +89,24 @@ def _first(name, fields):
 
 # ---- the rule: `results` is {Case: accuracy}, of homes -----------------------------------------------------------------
 
-def distance(accuracies):
+def distance(accuracies: dict[int, float]) -> float:
     """Mean of |accuracy - EASIER - the paper's average| over {row: accuracy}."""
     return mean(abs(accuracy - EASIER - facts.row(row).average) for row, accuracy in accuracies.items())
 
 
-def keeps_signs(accuracies):
+def keeps_signs(accuracies: dict[int, float]) -> bool:
     """Whether pretraining gains wherever {row: accuracy} holds a row and its network from scratch, as it does in the paper."""
     scratch = {facts.row(row).depth: accuracy for row, accuracy in accuracies.items() if not facts.row(row).source}
     return all(accuracy > scratch.get(facts.row(row).depth, -1) for row, accuracy in accuracies.items() if facts.row(row).source)
 
 
-def measured(results, name, epochs=FULL, rows=DECIDED, trials=SEEDS):
+def measured(results: dict, name: str, epochs: int = FULL, rows: Iterable[int] = DECIDED, trials: Iterable[int] = SEEDS) -> dict[int, float]:
     """{row: mean accuracy over the trials that are there}."""
     found = {row: [results[run] for run in (home(Case(name, row, trial, epochs)) for trial in trials) if run in results] for row in rows}
     return {row: mean(values) for row, values in found.items() if values}
 
 
-def effect(results, base, change, row):
+def effect(results: dict, base: str, change: str, row: int) -> float | None:
     """Points that a change adds to a row at the short length: mean over the trials that both have. None where there is none."""
     pairs = [[results.get(home(Case(name, row, trial, SHORT))) for name in ("%s-%s" % (base, change), base)] for trial in SEEDS]
     both = [changed - before for changed, before in pairs if changed is not None and before is not None]
@@ -119,7 +122,7 @@ def predicted(results, base, changes):
     return {row: full[row] + sum(effects[row]) for row in SCREENED}
 
 
-def lowers(results, base, change):
+def lowers(results: dict, base: str, change: str) -> float | None:
     """Points by which a change alone lowers the base's distance, by prediction. None where that is not known."""
     after = predicted(results, base, [change])
     return None if after is None else distance(predicted(results, base, [])) - distance(after)
@@ -138,7 +141,7 @@ def candidates(results):
     return sorted(near, key=near.get)[:2]
 
 
-def verdict(results):
+def verdict(results: dict) -> tuple[str, str] | None:
     """(the reading adopted, the reason as a sentence), or None while a run is missing that could change it.
 
     Of two candidates one that keeps the signs goes before one that does not, then the smaller distance over DECIDED. Within MARGIN the means
@@ -171,7 +174,7 @@ def _spread(results, name):
 
 # ---- what to run next -------------------------------------------------------------------------------------------------
 
-def plan(results):
+def plan(results: dict) -> list[Case]:
     """The Runs that are missing and can be asked for now, in the order in which they decide most for their minutes."""
     for stage in (_screening, _seeds_of_changes, _deciding, _seeds_of_candidates):
         missing = [run for run in dict.fromkeys(map(home, stage(results))) if run not in results]

@@ -66,10 +66,12 @@ def test_a_pickle_that_calls_a_program_is_refused_and_runs_nothing(protocol, tmp
     b"\x80\x04\x8c\x05posix\x8c\x06system\x93.",
     b"\x80\x02cnumpy\nload\n.",
     b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)\x81.",  # NEWOBJ
-    b"\x80\x02(U\x06foobario.",  # OBJ
+    b"\x80\x02(cnumpy\nndarray\no.",  # OBJ
+    b"\x80\x02(ios\nsystem\n.",  # INST
     b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR.",
     b"\x80\x02P1\n.",  # a persistent id
     b"\x80\x02\x82\x01.",  # an extension code
+    b"\x80\x02cnumpy\ndtype\nN}X\x08\x00\x00\x00functionK\x01s\x86b.",  # the state of what is named
 ])
 def test_other_opcodes_and_names_are_refused(evil):
     with pytest.raises(errors.Fail, match="refused"):
@@ -88,11 +90,12 @@ def test_a_damaged_pickle_is_one_line(damaged):
 
 
 @pytest.mark.parametrize("evil, words", [
-    (b"\x80\x02})" + b"\x85" * 1000000 + b"K\x01s.", "damaged"),  # hashing that key would overflow the stack
-    (b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00a)" + b"\x85" * 1000000 + b"tR.", "damaged"),  # and so would showing it
+    (b"\x80\x02})" + b"\x85" * 1000000 + b"K\x01s.", "tuples"),  # hashing that key would overflow the stack
+    (b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00a)" + b"\x85" * 1000000 + b"tR.", "tuples"),  # and so would showing it
     (b"\x80\x02]" + b"]a" * 30000 + b".", "steps"),  # lists take 30 times the memory of their opcodes
     (b"\x80\x02" + b"]" * 50000, "steps"),
-], ids=["key", "encoding", "lists in a list", "lists on the stack"])
+    (b"\x80\x02K\x01r\xff\xff\xff\xff.", "steps"),  # a memo of 2^32 places
+], ids=["key", "encoding", "lists in a list", "lists on the stack", "memo"])
 def test_a_pickle_that_wants_too_much_is_refused(evil, words, monkeypatch):
     if words == "steps":
         monkeypatch.setattr(pickles, "MOST_STEPS", 40000)

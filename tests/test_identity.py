@@ -32,13 +32,13 @@ def init(source="pre.caffemodel", out="init.caffemodel"):
 
 
 def described(solver="tiny.prototxt", weights=None, trial=1, old=None):
-    solver, net = job.resolve(solver, "out", trial, weights)
+    solver, net, _ = job.resolve(solver, "out", trial, weights)
     return inputs.describe_as(old, solver, net, inputs.check_data(net), weights, "caffe")
 
 
 def version_1(solver="tiny.prototxt", weights=None, trial=1):
     """The description that the code of version 1 made, transcribed from it."""
-    solver, net = job.resolve(solver, "out", trial)
+    solver, net, _ = job.resolve(solver, "out", trial)
     found = {"engine": "caffe", "net": hashlib.sha256(text.dumps(net).encode()).hexdigest()}
     for name, phase in (("train", m.TRAIN), ("test", m.TEST)):
         path = nets.data_layer(net, phase).data_param.source
@@ -126,7 +126,7 @@ def test_another_engine_does_not_replace_a_finished_network():
 
 
 def test_a_gpu_is_the_same_run():
-    solver, net = job.resolve(data.write_all(), "out", gpu=1)
+    solver, net, _ = job.resolve(data.write_all(), "out", gpu=1)
     for old in (None, version_1()):
         on_gpu = inputs.describe_as(old, solver, net, inputs.check_data(net), None, "caffe")
         assert on_gpu == described(old=old)
@@ -136,7 +136,7 @@ def test_a_gpu_is_the_same_run():
     (10, 3, "n = 30"), (6, 5, "n = 30"), (7, 5, "35 images in 5 batches, of a part of 30: some of them twice"),
     (7, 4, "28 images in 4 batches, of a part of 30: not all of them")])
 def test_what_a_validation_is_of(batch, test_iter, says):
-    solver, net = job.resolve(data.write_all(), "out")
+    solver, net, _ = job.resolve(data.write_all(), "out")
     nets.data_layer(net, m.TEST).data_param.batch_size, solver.test_iter[0] = batch, test_iter
     assert inputs.validated_on(solver, net, inputs.check_data(net)["valid"]) == says
 
@@ -237,7 +237,7 @@ def test_two_trials_differ_in_the_final_layer_and_in_nothing_else(monkeypatch):
     pretrained()
     began = []
     for trial in (1, 2):
-        resolved, net = job.resolve(solver, "out", trial, init())
+        resolved, net, _ = job.resolve(solver, "out", trial, init())
         os.makedirs("out", exist_ok=True)
         text.write(os.path.join("out", "train.prototxt"), net)
         each = engines.make(resolved, net, "out")

@@ -114,7 +114,7 @@ def test_the_seed_decides(monkeypatch):
 
 
 def test_epochs_stretch_the_whole_schedule():
-    solver, net = job.resolve(data.write_all(), "out")
+    solver, net, _ = job.resolve(data.write_all(), "out")
     job.stretch(solver, net, data.TRAIN, 1)
     assert solver.max_iter == schedule.iterations(1, data.TRAIN, data.BATCH) == 12
     assert list(solver.stepvalue) == [5, 8] and solver.snapshot == 4

@@ -10,12 +10,13 @@ from common.caffe import text
 from netgen import nets
 from netgen import solver as schedule
 
-# One run: folder, resolved SolverParameter and NetParameter, {"train": Contents, "valid": Contents}, hash of what it is made from.
-Job = namedtuple("Job", "out solver net parts identity")
+# One run: folder, resolved SolverParameter and NetParameter, {"train": Contents, "valid": Contents}, hash of what it is made from, and
+# the paths of what it was read from.
+Job = namedtuple("Job", "out solver net parts identity sources")
 
 
 def resolve(solver_path, out, trial=1, weights=None, gpu=None, ordered=True):
-    """(SolverParameter, NetParameter) of the run in folder `out`; the same file serves the stock `caffe train`.
+    """(SolverParameter, NetParameter, paths of both) of the run in folder `out`; the same file serves the stock `caffe train`.
 
     `trial`: the seed of initialisation and crops, and, from 2 on, of the order of the training part, which then is
     another LMDB (`training.order`); without `ordered` every trial reads the same LMDB.
@@ -25,7 +26,7 @@ def resolve(solver_path, out, trial=1, weights=None, gpu=None, ordered=True):
         raise errors.Fail("%s must name one `net` and one `test_iter`, without iter_size: run `make prototxt`" % solver_path)
     if solver.lr_policy not in ("fixed", "step", "multistep", "poly"):
         raise errors.Fail("%s: lr_policy %r is not one of fixed, step, multistep, poly" % (solver_path, solver.lr_policy))
-    net = _read_net(solver_path, solver)
+    net, read = _read_net(solver_path, solver), [solver_path, solver.net]
     solver.random_seed = trial
     solver.snapshot_prefix = os.path.join(out, "snapshot")
     if weights:
@@ -36,7 +37,7 @@ def resolve(solver_path, out, trial=1, weights=None, gpu=None, ordered=True):
         source = nets.data_layer(net, m.TRAIN).data_param
         source.source = order_path(source.source, trial)
         solver.net = os.path.join(out, "train.prototxt")
-    return solver, net
+    return solver, net, read
 
 
 def _read_net(solver_path, solver):

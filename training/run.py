@@ -23,7 +23,6 @@ from collections import defaultdict, namedtuple
 import engines
 from common import errors, parallel, streams
 from common import runs as kept_runs
-from common.caffe import messages as m
 from common.caffe import text
 from netgen import nets
 from paper import experiments, ours, recipe
@@ -53,7 +52,7 @@ def main():
 def _begun(out, trial, args, held):
     """The Begun of the run in folder `out`, which `held` (an ExitStack) claims; None where it is finished."""
     # A recipe shuffles by its seed; the paper's trials read an LMDB in an order of their own.
-    solver, net = job.resolve(args.solver, out, trial, args.weights, args.gpu, ordered=not args.recipe)
+    solver, net, sources = job.resolve(args.solver, out, trial, args.weights, args.gpu, ordered=not args.recipe)
     if args.weights:
         transplant.read(args.weights)
     parts = inputs.check_data(net)
@@ -70,7 +69,8 @@ def _begun(out, trial, args, held):
         os.utime(os.path.join(out, kept_runs.FINAL))  # make goes by times, and found something newer
         say("%s is finished, and nothing that it was made from has changed" % out)
         return None
-    return Begun(job.Job(out, solver, net, parts, inputs.identity(described)), described, state or {})
+    sources += [os.path.join(os.path.dirname(parts["train"].path), "manifest.json"), *filter(None, [args.weights])]
+    return Begun(job.Job(out, solver, net, parts, inputs.identity(described), sources), described, state or {})
 
 
 def _train(begun, args, scratch, stop):
@@ -81,7 +81,7 @@ def _train(begun, args, scratch, stop):
             refused.enter_context(_nothing_left_of_a_refused(work))
         trainers = _trainers(begun, args, scratch)
     _say_what_is_validated(works[0])
-    kept = [record.begin(work.out, described, _sources(work, args), work.parts, engine.versions(), engine.iter, say)
+    kept = [record.begin(work.out, described, work.sources, work.parts, engine.versions(), engine.iter, say)
             for (work, described, _), engine in zip(begun, trainers)]
     runs = [loop.Training(engine, work, scratch, state, args.snapshot_minutes, stop)
             for (work, _, state), engine in zip(begun, trainers)]
@@ -162,13 +162,6 @@ def _nothing_left_of_a_refused(work):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(os.path.join(work.out, name))
         raise
-
-
-def _sources(work, args):
-    """The files that a run is resolved from: solver, net, what the LMDBs were built from, weights."""
-    net = text.read(args.solver, m.SolverParameter).net
-    manifest = os.path.join(os.path.dirname(work.parts["train"].path), "manifest.json")
-    return [path for path in (args.solver, net, manifest, args.weights) if path]
 
 
 def _write_inputs(work):

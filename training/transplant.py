@@ -10,6 +10,8 @@ final layer from its own seed.
 Caffe copies by layer name and skips what does not match, silently. Here the difference must be exactly the final layer:
 every blob of every other layer is copied, BatchNorm's three included, and compared bit by bit afterwards.
 """
+from __future__ import annotations
+
 import argparse
 import os
 from collections import namedtuple
@@ -49,7 +51,7 @@ def write(path, net, out):
     return shown
 
 
-def origin(path):
+def origin(path: str) -> Origin:
     """The Origin of the weights at `path`: what the table beside it says where there is one of just these bytes, else the file itself."""
     here = files.sha256(path)
     try:

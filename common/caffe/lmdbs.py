@@ -1,6 +1,9 @@
 """The one reader of LMDBs of Datums. What LMDB or a reader of a mapped file would die of is looked at first, and said in one line."""
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Iterable
 
 import lmdb
 import numpy as np
@@ -12,7 +15,7 @@ PAGE_SIZES = [1 << n for n in range(9, 17)]
 PAGE_SIZE_AT = 40  # bytes into a meta page: the head of the page, magic number, version, address, size of the map
 
 
-def opened(path, readahead=True):
+def opened(path: str, readahead: bool = True) -> lmdb.Environment:
     """The LMDB at `path`, for reading; `readahead`: whether the system reads ahead of a cursor. Fail where none is there, or less of it than it says (reading that would be fatal)."""
     if not os.path.isfile(os.path.join(path, "data.mdb")):
         raise errors.Fail("%s is not there: %s" % (path, remedy(path)))
@@ -28,7 +31,7 @@ def opened(path, readahead=True):
     return environment
 
 
-def _check_head(path):
+def _check_head(path: str) -> None:
     """Fail where one of the two pages at the head names a size of pages that none has: LMDB divides by it, and believes its own file."""
     at = 0
     with open(os.path.join(path, "data.mdb"), "rb") as f:
@@ -39,13 +42,13 @@ def _check_head(path):
                 raise errors.Fail("%s is damaged (pages of %d bytes): %s" % (path, at, remedy(path)))
 
 
-def count(path):
+def count(path: str) -> int:
     """How many images an LMDB holds."""
     with opened(path) as environment:
         return environment.stat()["entries"]
 
 
-def first(path):
+def first(path: str) -> tuple[int, tuple]:
     """(images, C x H x W of the first) of the LMDB at `path`. Fail where it is empty."""
     with opened(path) as environment, environment.begin() as transaction:
         images = environment.stat()["entries"]
@@ -55,7 +58,7 @@ def first(path):
     return images, binary.read_datum(value)[0].shape
 
 
-def read_images(folder, keys):
+def read_images(folder: str, keys: Iterable[str]) -> np.ndarray:
     """The images of some keys (str) of an LMDB: uint8 N x C x H x W."""
     with opened(folder) as env, env.begin() as transaction:
         found = [transaction.get(str(key).encode()) for key in keys]
@@ -65,7 +68,7 @@ def read_images(folder, keys):
     return np.stack([binary.read_datum(value)[0] for value in found])
 
 
-def remedy(path):
+def remedy(path: str) -> str:
     """The make target that builds what is missing, from where it lies (data/SET/PART)."""
     dataset = os.path.basename(os.path.dirname(path))
     if "_lmdb_trial" in path:

@@ -3,6 +3,8 @@
 A face is a list of measures: what the brows, eyes, nose and mouth do (its expression) and what the head looks like (its
 person). Lengths are in half heights of the head; x runs to the right and y down, from the middle of the head.
 """
+from __future__ import annotations
+
 import cv2
 import numpy as np
 
@@ -33,7 +35,7 @@ EXPRESSIONS = {
 }
 
 
-def measures(shares, strength):
+def measures(shares: dict[str, float], strength: float) -> dict[str, float]:
     """A face's measures: the expressions in `shares` (name -> share, sum 1), `strength` (about 0 to 1.2) away from rest."""
     face = dict(REST)
     for name, share in shares.items():
@@ -42,7 +44,7 @@ def measures(shares, strength):
     return face
 
 
-def face(rng, shares, strength):
+def face(rng: np.random.RandomState, shares: dict[str, float], strength: float) -> np.ndarray:
     """Draw one person with the expression `measures(shares, strength)`: uint8 48 x 48.
 
     `rng` (numpy RandomState) chooses the person, the pose, the light, the blur and the noise.
@@ -55,13 +57,13 @@ def face(rng, shares, strength):
     return photograph(rng, paint(expression, person(rng), pose(rng)), NOISE)
 
 
-def no_face(rng):
+def no_face(rng: np.random.RandomState) -> np.ndarray:
     """An image that shows no face at all (FER+'s NF): soft blotches, uint8 48 x 48."""
     blotches = cv2.resize(rng.uniform(20, 230, (5, 5)).astype(np.float32), (SIDE * FINE,) * 2, interpolation=cv2.INTER_CUBIC)
     return photograph(rng, np.clip(blotches, 0, 255).astype(np.uint8), NOISE)
 
 
-def person(rng):
+def person(rng: np.random.RandomState) -> dict:
     """Who it is: the head's proportions, greys (0 to 255) and hair."""
     skin = rng.uniform(95, 215)
     return dict(
@@ -73,7 +75,7 @@ def person(rng):
         background=rng.uniform(20, 235), glasses=rng.rand() < 0.08, shoulders=rng.uniform(30, 200))
 
 
-def pose(rng):
+def pose(rng: np.random.RandomState) -> np.ndarray:
     """How it stands: 2 x 3 matrix from head units to pixels of the fine canvas (rotation, scale, shift, a slight turn)."""
     angle, scale = np.radians(rng.normal(0, 5)), HEAD * FINE * rng.uniform(0.88, 1.1)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag([rng.uniform(0.92, 1.06), 1.0])
@@ -81,7 +83,7 @@ def pose(rng):
     return np.column_stack([scale * turn, shift])
 
 
-def paint(expression, who, stand):
+def paint(expression: dict[str, float], who: dict, stand: np.ndarray) -> np.ndarray:
     """The face on a fine canvas: uint8 192 x 192."""
     canvas = np.full((SIDE * FINE,) * 2, who["background"], np.uint8)
     _head(canvas, who, stand)

@@ -2,6 +2,8 @@
 
 Class says nothing about colour, place or size: only the outline or the texture tells, so a network must learn edges.
 """
+from __future__ import annotations
+
 import cv2
 import numpy as np
 
@@ -12,7 +14,7 @@ NOISE = 12
 CLASSES = ("circle", "square", "triangle", "star", "cross", "ring", "crescent", "arrow", "stripes", "checks")
 
 
-def draw(rng, name):
+def draw(rng: np.random.RandomState, name: str) -> np.ndarray:
     """One image of class `name`, uint8 RGB 32 x 32 x 3; `rng` (numpy RandomState) chooses all that the class leaves open."""
     ground, colour = _two_colours(rng)
     canvas = np.empty((SIDE * FINE,) * 2 + (3,), np.uint8)

@@ -1,10 +1,13 @@
 """Real Caffe: training (engine), testing (network), what its Data layer makes of a built set (data). Only here is caffe imported."""
+from __future__ import annotations
+
 import os
+from types import ModuleType
 
 from common import errors
 
 
-def load():
+def load() -> ModuleType:
     """The module caffe, quiet. Fail where this Python has none."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     try:

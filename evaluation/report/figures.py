@@ -2,8 +2,11 @@
 
 Colours are Okabe and Ito's, which colour-blind people tell apart; right and wrong differ by a mark as well.
 """
+from __future__ import annotations
+
 import contextlib
 from collections import namedtuple
+from collections.abc import Iterator, Sequence
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -30,7 +33,7 @@ _theme = LIGHT
 
 
 @contextlib.contextmanager
-def style(theme=LIGHT):
+def style(theme: Theme = LIGHT) -> Iterator[None]:
     """The fonts and colours of all figures, as a context: `with figures.style(): ...`."""
     global _theme
     matplotlib.use("Agg")  # no display needed
@@ -45,7 +48,7 @@ def style(theme=LIGHT):
         _theme = before
 
 
-def confusion_matrix(ax, counts, classes, annotate="counts"):
+def confusion_matrix(ax: plt.Axes, counts: np.ndarray, classes: Sequence[str], annotate: str = "counts") -> None:
     """Draw a confusion matrix: colour is the share of each row, so that small classes are seen as well as large ones.
 
     `counts`: C x C, truth down, prediction across, int (or the mean of several, with "percent"). `annotate`: "counts", or
@@ -82,7 +85,7 @@ def _ink_on(colour):
     return "#1a1a1a" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.19 else "#ffffff"
 
 
-def face_grid(ax, images, truths, predictions, classes, columns=8):
+def face_grid(ax: plt.Axes, images: np.ndarray, truths: np.ndarray, predictions: np.ndarray, classes: Sequence[str], columns: int = 8) -> None:
     """Draw faces in rows of `columns`, each with a mark and its predicted class below, and the truth where it is another.
 
     `images`: uint8 N x H x W (grey) or N x H x W x 3 (RGB); `truths`, `predictions`: class numbers.
@@ -107,7 +110,7 @@ def face_grid(ax, images, truths, predictions, classes, columns=8):
     ax.axis("off")
 
 
-def accuracy_bars(ax, names, right, total, chance=None):
+def accuracy_bars(ax: plt.Axes, names: Sequence[str], right: Sequence[int], total: Sequence[int], chance: float | None = None) -> None:
     """Draw one bar a network: share of right answers, with the counts. `right`, `total`: int, one for each of `names`."""
     right, total = np.asarray(right, float), np.asarray(total, float)
     places = np.arange(len(names))

@@ -2,13 +2,15 @@
 
     python3 -m evaluation.report.show runs/resnet20_ferplus_from_cifar10/trial1/metrics_valid.json
 """
+from __future__ import annotations
+
 import json
 import sys
 
 from common import errors
 
 
-def read(path):
+def read(path: str) -> dict:
     """A metrics file as dict (metrics.summary and `made_from`). Fail where it is missing or damaged."""
     try:
         with open(path) as f:
