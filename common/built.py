@@ -54,7 +54,7 @@ def votes(folder: str, part: str, lines: list[dict]) -> np.ndarray:
         raise errors.Fail("%s has no votes: run `make data SRC=ferplus_votes`" % os.path.join(folder, part + ".csv")) from None
 
 
-def duplicates(folder, part):
+def duplicates(folder: str, part: str) -> set[str] | None:
     """Names of a part's images that the training part holds too (duplicates.csv), as a set; None where they were not looked for."""
     lines = table(folder, "duplicates", ["name"], optional=True)
     return None if lines is None else {line["name"] for line in lines if line.get("part", part) == part}

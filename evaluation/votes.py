@@ -4,6 +4,8 @@
 
 Each also without the images that the training part holds too (duplicates.csv).
 """
+from __future__ import annotations
+
 import argparse
 
 import numpy as np
@@ -21,7 +23,7 @@ def rules(rows, votes):
     return {FERPLUS: majority, "the paper's rule": by_votes("paper", votes)}
 
 
-def figures(scores, folder):
+def figures(scores: scores_file.Scores, folder: str) -> list[dict]:
     """[{rule, n, one_crop, ten_crops}] of Scores of data/ferplus_votes in `folder`, accuracies 0 to 1. Fail where they are of another set."""
     alone, found = ~np.isin(scores.names, list(built.duplicates(folder, scores.split) or ())), []
     for rule, labels in labels_of(scores, folder).items():
