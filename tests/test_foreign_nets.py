@@ -1,6 +1,7 @@
 """Other people's Caffe nets: what we export of them scores as real Caffe scores their own files; what cannot be is one line."""
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -184,5 +185,7 @@ def test_the_mean_is_the_networks_own_or_said(theirs, tmp_path, capsys):
 def test_make_hands_the_prototxt_over():
     ran = subprocess.run(["make", "-n", "export", "MODEL=a.caffemodel", "DEPLOY=its net.prototxt", "MEAN=104 117 123", "SCALE=0.5", "CAFFE=none"],
                          cwd=ROOT, stdout=subprocess.PIPE, universal_newlines=True)
-    assert "-m deploy.export a.caffemodel" in ran.stdout and "--deploy 'its net.prototxt' --mean 104 117 123 --scale 0.5" in ran.stdout
+    words = [word.lstrip("=") for word in shlex.split(ran.stdout.split("-m deploy.export ")[1].replace("=", " ="))]
+    given = {option: words[words.index(option) + 1:][:count] for option, count in (("--deploy", 1), ("--mean", 3), ("--scale", 1))}
+    assert given == {"--deploy": ["its net.prototxt"], "--mean": ["104", "117", "123"], "--scale": ["0.5"]}
     assert "\nits net.prototxt" not in ran.stdout
