@@ -319,6 +319,8 @@ def test_trials_side_by_side_are_what_each_is_alone(here):
         ours, theirs = (runs.read(out) for out in (together, alone))
         assert ours["inputs"] == theirs["inputs"] and ours["state"] == "finished" and ours["iteration"] == 16
     assert not np.array_equal(*(runs.read("both/trial" + t)["final_sha256"] for t in "12"))
+    first, second = (runs.read_log("both/trial%s/log.csv" % t)[-1]["images_per_second"] for t in "12")
+    assert first / 2 < second < 2 * first, "the time of a step is that of both"
     before = os.stat("both/trial1/log.csv").st_mtime_ns
     assert here("--solver", solver, "--out", "both", "--trials", "1-2") == 0 and os.stat("both/trial1/log.csv").st_mtime_ns == before
 
