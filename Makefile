@@ -218,7 +218,7 @@ define trials_rule
 trials-$(1)-$(2): $(W)solvers/resnet$(1)_ferplus_$(if $(filter none,$(2)),scratch,finetune).prototxt $(W)prototxt/resnet$(1)_ferplus_train.prototxt \
 		$(W)data/ferplus/manifest.json $(patsubst %,$(W)data/ferplus/train_lmdb_trial%/data.mdb,$(filter-out 1,$(call expand,$(TRIALS)))) \
 		$(if $(filter-out none,$(2)),$(call row_folder,$(1),$(2))/init.caffemodel) | env $(HELD)
-	$$(call train,$$<,$(call row_folder,$(1),$(2)),--trials $(TRIALS) $(if $(filter-out none,$(2)),--weights $(call row_folder,$(1),$(2))/init.caffemodel) $(FINETUNE_EPOCHS:%=--epochs %))
+	$$(call train,$$<,$(call row_folder,$(1),$(2)),--trials $$(call q,$$(TRIALS)) $(if $(filter-out none,$(2)),--weights $(call row_folder,$(1),$(2))/init.caffemodel) $(FINETUNE_EPOCHS:%=--epochs %))
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(eval $(call trials_rule,$(d),$(s)))))
 trials: trials-$(DEPTH)-$(SRC) ## fine-tune all TRIALS of it side by side in one program (ENGINE=torch)

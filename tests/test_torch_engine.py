@@ -1,6 +1,8 @@
 """The PyTorch engine by itself: what it refuses, its data, its start, its bytes after interruptions, its precisions."""
 import os
+import re
 import signal
+import subprocess
 import time
 
 import numpy as np
@@ -317,6 +319,8 @@ def test_trials_side_by_side_are_what_each_is_alone(here):
         ours, theirs = (runs.read(out) for out in (together, alone))
         assert ours["inputs"] == theirs["inputs"] and ours["state"] == "finished" and ours["iteration"] == 16
     assert not np.array_equal(*(runs.read("both/trial" + t)["final_sha256"] for t in "12"))
+    first, second = (runs.read_log("both/trial%s/log.csv" % t)[-1]["images_per_second"] for t in "12")
+    assert first / 2 < second < 2 * first, "the time of a step is that of both"
     before = os.stat("both/trial1/log.csv").st_mtime_ns
     assert here("--solver", solver, "--out", "both", "--trials", "1-2") == 0 and os.stat("both/trial1/log.csv").st_mtime_ns == before
 
@@ -364,3 +368,11 @@ def test_trials_that_cannot_go_side_by_side(here, capfd, arguments, named):
     assert here("--solver", "solver.prototxt", "--out", "out", *arguments) == 1
     words = capfd.readouterr().err
     assert words.count("\n") == 1 and named in words
+
+
+@pytest.mark.parametrize("trials", ("1,2,4-5", "1-3"))
+def test_make_hands_over_all_trials(tmp_path, trials):
+    shown = subprocess.run(["make", "-n", "-o", "env", "trials", "ENGINE=torch", "SRC=cifar10", "TRIALS=" + trials, "WORK=%s" % tmp_path],
+                           cwd=training_data.ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert re.search(r"training\.run .*ferplus_finetune.* --trials '?%s'? --weights .*init\.caffemodel" % trials, shown)
+    assert shown.count("training.order") == len(run.trials(trials)) - 1

@@ -123,9 +123,8 @@ class Training:
         n = self.engine.iter
         reach = min([self.end - n] + [every - n % every for every in (
             self.row_every, self.solver.test_interval, self.solver.snapshot) if every])
-        steps, start = min(self.engine.chunk, reach), time.monotonic()
+        steps = min(self.engine.chunk, reach)
         loss = self.engine.step(steps)
-        self.busy += time.monotonic() - start
         self.images += steps * self.batch
         self.loss_sum, self.loss_count = self.loss_sum + loss * steps, self.loss_count + steps
         self._watch(loss, steps)
@@ -303,5 +302,8 @@ def train(trainings, stop):
                 return None
             if reason:
                 return reason
+            start = time.monotonic()
             each(Training._step)
+            for one in going:  # the first one's step computes for all
+                one.busy += time.monotonic() - start
     return None

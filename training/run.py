@@ -36,13 +36,13 @@ Begun = namedtuple("Begun", "work described state")
 @streams.unfailing()
 def main():
     args = _arguments()
-    out, stop = args.out.rstrip("/"), loop.Stop(args.stop_after)
+    out = args.out.rstrip("/")
     with contextlib.ExitStack() as held, tempfile.TemporaryDirectory(prefix="fer-lite-", dir=_memory()) as scratch:
         if args.trials:
             begun = [_begun(experiments.trial(out, trial), trial, args, held) for trial in args.trials]
         else:
             begun = [_begun(out, args.trial, args, held)]
-        groups = defaultdict(list)  # who goes on from the same iteration goes side by side
+        stop, groups = loop.Stop(args.stop_after), defaultdict(list)  # who goes on from the same iteration goes side by side
         for each in filter(None, begun):
             groups[each.state.get("iteration", 0)].append(each)
         statuses = [stop.status() if stop() else _train(group, args, scratch, stop) for _, group in sorted(groups.items(), reverse=True)]
