@@ -17,7 +17,7 @@ from common import errors, files, runs
 from fer_lite import names
 from training import inputs
 
-Step = namedtuple("Step", "words solver engine train machine versions commit")  # of one recorded run
+Recorded = namedtuple("Recorded", "words solver engine train machine versions commit")  # of one recorded run
 OF_A_SESSION = ("--out", "--stop-after", "--snapshot-minutes")  # options that change no weight
 
 
@@ -25,13 +25,13 @@ def steps(model):
     """(the recorded runs, the first one first; SHA-256 of the caffemodel that they end in; its recorded accuracy or None)."""
     if os.path.exists(os.path.join(model, names.FACTS)):
         about = names.facts(model)
-        found = [Step(shlex.split(run["command"])[3:], run["solver"], run["engine"], run["train"], run["machine"], run["versions"], run["git_commit"])
+        found = [Recorded(shlex.split(run["command"])[3:], run["solver"], run["engine"], run["train"], run["machine"], run["versions"], run["git_commit"])
                  for run in about.get("training", [])[::-1]]
         digest, accuracy = about.get("source", {}).get("sha256"), about.get("metrics")
     else:
         run = runs.read(model)
         sessions, made = run.get("sessions", []), run.get("inputs", {})
-        found = [Step(sessions[-1]["command"][1:], made.get("solver"), made.get("engine"),
+        found = [Recorded(sessions[-1]["command"][1:], made.get("solver"), made.get("engine"),
                       dict(made.get("train", {}), lmdb=sessions[-1].get("lmdbs", {}).get("train")), sessions[-1].get("machine"),
                       sessions[-1].get("versions"), [sessions[-1].get("git_commit")])] if sessions else []
         digest, accuracy = run.get("final_sha256"), None

@@ -23,7 +23,6 @@ import re
 import shutil
 import signal
 import struct
-import subprocess
 import sys
 import time
 import traceback

@@ -4,9 +4,8 @@ import shutil
 import subprocess
 import sys
 
-import pytest
-
 import anomaly
+import pytest
 
 ROOT = os.path.dirname(anomaly.HERE)
 # stage -> cases of each of the three kinds
