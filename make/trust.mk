@@ -1,7 +1,8 @@
 # Faults, hostile files, signatures and runs done again. Included by the Makefile.
 #   make anomaly [STAGES=build,train] [MOST=20] [ENGINE=torch]     every n-th call that changes a file fails: hours; MOST: so many of each kind
 #   make fuzz SECONDS=3600 [TARGETS=pickle,tar]                    coverage-guided, FUZZ_FOUND holds what is found
-#   make sign KEY=~/.ssh/id_ed25519 SIGNER=me@example.org                               models/SHA256SUMS.sig; `make models-check` verifies it
+#   make reproduce MODEL=models/resnet20_scratch                  train it again from its record: the same bytes?
+#   make sign KEY=~/.ssh/id_ed25519 SIGNER=me@example.org          models/SHA256SUMS.sig; `make models-check` verifies it
 
 STAGES     ?= build,ferplus,transplant,train,test,report,export
 MOST       ?= 0
@@ -15,7 +16,7 @@ SIGNERS    ?=
 ANOMALY    := $(W)anomaly_work
 $(call renew_venv,$(FUZZ_ENV))
 
-.PHONY: anomaly fuzz sign
+.PHONY: anomaly fuzz sign reproduce
 
 anomaly: $(if $(filter torch,$(ENGINE)),$(TORCH_ENV)/.complete,env) ## make every n-th write, fsync, rename, ... of each stage fail, and cut the power there (hours; MOST=20)
 	@rm -rf $(call q,$(ANOMALY)) && mkdir -p $(call q,$(ANOMALY))
@@ -37,3 +38,9 @@ fuzz: $(FUZZ_ENV)/.complete ## fuzz the readers of strangers' files, guided by c
 sign: $(DEPLOY_ENV)/.complete-export ## sign the networks of models/ with an SSH key (KEY, SIGNER): models/SHA256SUMS.sig and allowed_signers
 	@$(DEPLOY_RUN) -m deploy.signature $(call q,$(MODELS)) --sign=$(call q,$(or $(KEY),$(error sign needs KEY=~/.ssh/id_ed25519))) \
 	  --as=$(call q,$(or $(SIGNER),$(error sign needs SIGNER=name@example.org, the name under which people will know the key)))
+
+# Its data must be there. The engine is the record's.
+reproduce: $(TORCH_ENV)/.complete ## train a network again from its record (MODEL: of models/, or a run's folder) and say whether its bytes are the recorded ones
+	@$(TORCH) -m deploy.reproduce $(call q,$(or $(MODEL),$(error reproduce needs MODEL=models/resnet20_scratch or a run's folder))) --torch=$(call q,$(TORCH)) \
+	  --caffe=$(call q,$(RUN) python3) --out=$(call q,$(W)reproduced/$(notdir $(patsubst %/,%,$(MODEL)))) \
+	  $(if $(wildcard $(MODEL)/deploy.prototxt),--test $(call q,$(MODEL)/deploy.prototxt) $(call q,$(DATA)))

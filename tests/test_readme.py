@@ -1,4 +1,5 @@
 """What README.md and docs/ say is so: their links, commands and paths lead somewhere, and their figures are those of models/."""
+import csv
 import glob
 import importlib.util
 import json
@@ -73,6 +74,38 @@ def test_the_table_of_results_is_that_of_the_models():
         # What the table's head says of all of them.
         assert (accuracy["split"], "{:,}".format(accuracy["n"])) == ("valid", re.search(r"PublicTest, n = ([\d,]+)", head).group(1))
         assert all(run["engine"].startswith("torch") for run in about["training"]) and "PyTorch engine, 1 trial" in head
+
+
+def numbers(value):
+    """Every number in what was read from JSON."""
+    if isinstance(value, (int, float)):
+        yield float(value)
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
+        yield from numbers(each)
+
+
+def results(*patterns):
+    """Every figure in the result files of these patterns, as a page may print it: a share or a percentage, one or two digits behind the point."""
+    found = [number for name in dir(facts) if name.isupper() for number in numbers(getattr(facts, name))]
+    for path in (path for pattern in patterns for path in glob.glob(os.path.join(ROOT, pattern), recursive=True)):
+        with open(path, encoding="utf-8", newline="") as f:
+            cells = [json.load(f)] if path.endswith(".json") else [float(cell) for row in csv.reader(f) for cell in row if re.fullmatch(r"[\d.]*\d", cell)]
+        found += numbers(cells)
+    return {form % (number * size) for number in found for form in ("%.1f", "%.2f") for size in (1, 100)}
+
+
+CARDS = sorted(os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(ROOT, "models", "*", "README.md")))
+
+
+@pytest.mark.parametrize("page", PAGES + CARDS)
+def test_every_percentage_is_of_a_result_that_is_kept(page):
+    """A card's: of its own model.json or the paper. A page's: of any, or of docs/results/figures.csv, which names the few whose run is not kept."""
+    own = [os.path.dirname(page) + "/model.json"] if page in CARDS else ["models/*/model.json", "docs/results/**/*.json", "docs/results/[!f]*.csv"]
+    shown, kept = set(re.findall(r"(\d+\.\d+)%", read(page))), results(*own)
+    with open(os.path.join(ROOT, "docs", "results", "figures.csv"), newline="") as f:
+        named = {row["figure"] for row in csv.DictReader(f) if row["page"] == page}
+    assert not shown - kept - named, "no result file has these"
+    assert not named - shown, "docs/results/figures.csv names what this page does not say"
 
 
 def test_the_costs_are_those_that_describe_prints():

@@ -1,0 +1,107 @@
+"""Train a network again from its record, and say whether it ends in the recorded bytes: `make reproduce MODEL=resnet20_scratch`.
+
+    python3 -m deploy.reproduce models/resnet20_scratch --out reproduced/resnet20_scratch --torch .venv-torch/bin/python
+
+The record is models/NAME/model.json, with every run that made the network, or the run.json of a run's folder. What it was trained on must be
+there (data/SET), of the recorded content; solvers and nets are this checkout's, and the record says the commit that they were then. The same
+versions on the same kind of processor give the same bytes. Another processor, BLAS or PyTorch adds up in another order: the figure tells how far off.
+"""
+import argparse
+import json
+import os
+import shlex
+import subprocess
+from collections import namedtuple
+
+from common import errors, files, runs
+from fer_lite import names
+from training import inputs
+
+Recorded = namedtuple("Recorded", "words solver engine train machine versions commit")  # of one recorded run
+OF_A_SESSION = ("--out", "--stop-after", "--snapshot-minutes")  # options that change no weight
+
+
+def steps(model):
+    """(the recorded runs, the first one first; SHA-256 of the caffemodel that they end in; its recorded accuracy or None)."""
+    if os.path.exists(os.path.join(model, names.FACTS)):
+        about = names.facts(model)
+        found = [Recorded(shlex.split(run["command"])[3:], run["solver"], run["engine"], run["train"], run["machine"], run["versions"], run["git_commit"])
+                 for run in about.get("training", [])[::-1]]
+        digest, accuracy = about.get("source", {}).get("sha256"), about.get("metrics")
+    else:
+        run = runs.read(model)
+        sessions, made = run.get("sessions", []), run.get("inputs", {})
+        found = [Recorded(sessions[-1]["command"][1:], made.get("solver"), made.get("engine"),
+                      dict(made.get("train", {}), lmdb=sessions[-1].get("lmdbs", {}).get("train")), sessions[-1].get("machine"),
+                      sessions[-1].get("versions"), [sessions[-1].get("git_commit")])] if sessions else []
+        digest, accuracy = run.get("final_sha256"), None
+    if not found or not digest:
+        raise errors.Fail("%s has no record of a finished training (%s or run.json): give a name of models/, or a run's folder" % (model, names.FACTS))
+    return found, digest, accuracy
+
+
+def train(step, out, weights, python):
+    """Run one step again in the folder `out`, from the caffemodel `weights` (None: as recorded); the path of what it ends in."""
+    data = step.train["lmdb"]
+    if data is None or inputs.read_part(data).sha256 != step.train["sha256"]:
+        raise errors.Fail("%s is not what the record was trained on (%s images, %s): build it as then"
+                          % (data, step.train["images"], step.train["sha256"][:12]))
+    words = _without(step.words, OF_A_SESSION + (("--weights",) if weights else ()))
+    command = python + ["-m", "training.run"] + words + ["--out", out] + (["--weights", weights] if weights else [])
+    print("\n" + " ".join(map(shlex.quote, command)), flush=True)
+    if subprocess.run(command).returncode:
+        raise errors.Fail("the training in %s did not come to its end: the same command goes on" % out)
+    solver = runs.read(out)["inputs"]["solver"]
+    if solver != step.solver:
+        other = sorted(key for key in set(solver) | set(step.solver) if solver.get(key) != step.solver.get(key))
+        raise errors.Fail("%s is of another solver than the record (%s): take the checkout of then (commit %s)" % (out, ", ".join(other), step.commit[-1]))
+    return os.path.join(out, runs.FINAL)
+
+
+def _without(words, options):
+    """Words of a command without some options, each of which has a value."""
+    dropped = {i + j for i, word in enumerate(words) if word in options for j in (0, 1)}
+    return [word for i, word in enumerate(words) if i not in dropped]
+
+
+def compare(final, digest, step):
+    """What came out, in words; whether the bytes are the recorded ones."""
+    now = files.sha256(final)
+    if now == digest:
+        return "%s: the same bytes as recorded, %s" % (final, digest), True
+    session = runs.read(os.path.dirname(final))["sessions"][-1]
+    here = dict(session["versions"], machine=session["machine"])
+    other = ["%s %s, here %s" % (key, value, here.get(key)) for key, value in dict(step.versions or {}, machine=step.machine).items() if here.get(key) != value]
+    return "%s: other bytes (%s) than recorded (%s); %s" % (
+        final, now[:12], digest[:12], "recorded with " + "; ".join(other) if other else "although versions and processor are the recorded ones"), False
+
+
+@errors.main
+def main():
+    parser = argparse.ArgumentParser(prog="python3 -m deploy.reproduce", description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="a folder of models/ or of a run")
+    parser.add_argument("--out", required=True, help="where the runs are made anew")
+    parser.add_argument("--torch", default="python3", help="command that runs Python with PyTorch")
+    parser.add_argument("--caffe", default="bash env/run python3", help="command that runs Python with Caffe")
+    parser.add_argument("--test", nargs=2, metavar=("DEPLOY", "DATA"), help="test it too, with ten crops on DATA's validation part")
+    args = parser.parse_args()
+    found, digest, metrics = steps(args.model)
+    final = None
+    for number, step in enumerate(found, 1):
+        python = shlex.split(args.caffe if step.engine == "caffe" else args.torch)
+        final = train(step, os.path.join(args.out, "step%d" % number), final, python)
+    words, same = compare(final, digest, found[-1])
+    print("\n" + words)
+    if not same and metrics and args.test:
+        command = python + ["-m", "evaluation.test", "--deploy", args.test[0], "--weights", final, "--data", args.test[1], "--split", metrics["split"],
+                            "--engine", found[-1].engine.split("-")[0]]
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0:
+            with open(os.path.join(os.path.dirname(final), "metrics_%s.json" % metrics["split"])) as f:
+                now = json.load(f)
+            print("ten crops on the part %s: recorded %.2f%% of %d, here %.2f%% of %d" % (
+                metrics["split"], 100 * metrics["accuracy"], metrics["n"], 100 * now["accuracy"], now["n"]))
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    main()
