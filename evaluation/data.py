@@ -1,6 +1,9 @@
 """A part of a data set as testing reads it: the LMDB in key order, the mean, and the images' names."""
+from __future__ import annotations
+
 import os
 from collections import namedtuple
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -16,7 +19,7 @@ Part = namedtuple("Part", "folder count shape shown mean names")
 Batch = namedtuple("Batch", "keys images labels")  # list of str; uint8 N x C x H x W, as shown; int64 N
 
 
-def open_part(data, split, crop, mean=None, side=None):
+def open_part(data: str, split: str, crop: tuple, mean: np.ndarray | None = None, side: int | None = None) -> Part:
     """The Part `split` of the data set in the folder `data`. Fail, in one line, on whatever Caffe would abort at.
 
     `crop`: (channels, height, width) of the deploy net's input. Images are made grey, or repeated on three channels, where it has others
@@ -54,7 +57,7 @@ def _as_shown(images, shown):
     return np.stack(made)
 
 
-def batches(part, size):
+def batches(part: Part, size: int) -> Iterator[Batch]:
     """Yield a Batch of at most `size` images after the other, in key order, every image once."""
     for entries in _entries(part, size):
         keys, images, labels = zip(*entries)
@@ -77,7 +80,7 @@ def _entries(part, size):
             yield found
 
 
-def check_labels(part, classes, net):
+def check_labels(part: Part, classes: int, net: str) -> None:
     """Fail, before anything is computed, where a label of the Part is none of the net's `classes`."""
     largest = max(label for entries in _entries(part, 1000) for *_, label in entries)
     if largest >= classes:
@@ -90,12 +93,12 @@ def names(data, split):
     return {line["key"]: line["name"] for line in built.table(data, split, optional=True) or ()}
 
 
-def blank(images):
+def blank(images: np.ndarray) -> int:
     """How many of N images are blank: every pixel 0."""
     return int((~images.reshape(len(images), -1).any(axis=1)).sum())
 
 
-def own_mean(words):
+def own_mean(words: Sequence[str] | None) -> np.ndarray | None:
     """--mean's words, float32 1 or C: numbers, or one .binaryproto or .npy file of C x H x W (its average a channel). None for none."""
     if not words:
         return None

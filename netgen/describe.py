@@ -3,9 +3,13 @@
 `make describe` prints them beside the paper's 280K and 474K (III-A, Table II). Shapes follow Caffe's rules: a
 convolution rounds down, pooling rounds up.
 """
+from __future__ import annotations
+
 import argparse
 import math
 from collections import namedtuple
+
+from google.protobuf.message import Message
 
 from common import errors
 from common.caffe import messages as m
@@ -17,7 +21,7 @@ Cost = namedtuple("Cost", "name type shape trainable fixed macs")  # one layer, 
 FLOAT_BYTES = 4
 
 
-def costs(net):
+def costs(net: m.NetParameter) -> list[Cost]:
     """A Cost for each layer of a deploy net: top shape C x H x W (batch left out), numbers learnt and kept, MACs."""
     shapes, found = {}, []
     for layer in net.layer:
@@ -35,17 +39,17 @@ def costs(net):
     return found
 
 
-def trainable_parameters(net):
+def trainable_parameters(net: m.NetParameter) -> int:
     """How many numbers a solver learns in a deploy net (BatchNorm's running statistics are not among them)."""
     return sum(cost.trainable for cost in costs(net))
 
 
-def activations(net):
+def activations(net: m.NetParameter) -> int:
     """How many numbers the tops of a deploy net hold for one image; what a layer computes in place takes no memory of its own."""
     return sum(math.prod(cost.shape) for cost in {top: cost for layer, cost in zip(net.layer, costs(net)) for top in layer.top}.values())
 
 
-def sides(parameter, kind, default):
+def sides(parameter: Message, kind: str, default: int) -> tuple[int, int]:
     """(height, width) of a Convolution's or Pooling's kernel, stride, pad or dilation, in either of Caffe's ways of writing them."""
     if kind != "dilation" and (parameter.HasField(kind + "_h") or parameter.HasField(kind + "_w")):
         return getattr(parameter, kind + "_h"), getattr(parameter, kind + "_w")
@@ -61,7 +65,7 @@ def demand(layer, true, what):
         raise errors.Fail("layer %s (%s): only %s: use this net in Caffe itself" % (layer.name, layer.type, what))
 
 
-def pooled(layer, shape):
+def pooled(layer: m.LayerParameter, shape: tuple) -> tuple[int, int]:
     """How many windows a Pooling layer has, (height, width). Caffe rounds up unless told; a window that begins in the padding is left out."""
     p, round_ = layer.pooling_param, math.floor if layer.pooling_param.round_mode == m.PoolingParameter.FLOOR else math.ceil
     found = []
@@ -101,7 +105,7 @@ def _pooling(layer, bottoms):
     return (bottoms[0][:1] + ((1, 1) if layer.pooling_param.global_pooling else pooled(layer, bottoms[0]))), 0, 0, 0
 
 
-def concat_axis(layer, rank):
+def concat_axis(layer: m.LayerParameter, rank: int) -> int:
     """The axis of a Concat, counted from 1 (0 is the batch), in either of Caffe's ways of writing it."""
     p = layer.concat_param
     axis = p.concat_dim if p.HasField("concat_dim") else p.axis % (rank + 1)

@@ -4,6 +4,8 @@ With the running mean u and variance v of a BatchNorm (its blobs divided by the 
 of the Scale behind it, gamma (Wx + b - u) / sqrt(v + eps) + beta is a convolution again: weights gW and bias
 g(b - u) + beta with g = gamma / sqrt(v + eps). In the TEST phase nothing else changes.
 """
+from __future__ import annotations
+
 import numpy as np
 
 from common.caffe import binary
@@ -11,7 +13,7 @@ from common.caffe import messages as m
 from netgen import nets
 
 
-def fold(net, model):
+def fold(net: m.NetParameter, model: m.NetParameter) -> tuple[m.NetParameter, m.NetParameter]:
     """(deploy net, caffemodel) with each BatchNorm and Scale folded into the Convolution or InnerProduct before it.
 
     `net`: deploy NetParameter; `model`: NetParameter with its weights. Both are left as they are; two new ones come back. One that
@@ -45,7 +47,7 @@ def fold(net, model):
     return folded, _with_blobs(folded, blobs)
 
 
-def tempered(net, model, temperature):
+def tempered(net: m.NetParameter, model: m.NetParameter, temperature: float) -> m.NetParameter:
     """A copy of a caffemodel whose final InnerProduct is divided by `temperature`: so are its logits."""
     copy, final = m.NetParameter(), nets.final_layer(net).name
     copy.CopyFrom(model)

@@ -1,4 +1,6 @@
 """What a NetParameter says, for whoever reads one: its data layers, its final layer, its input, its classes. And foreign deploy nets, made ready to be used."""
+from __future__ import annotations
+
 import math
 import os
 
@@ -13,7 +15,7 @@ DATA_LAYERS = ("Data", "ImageData", "HDF5Data", "MemoryData", "WindowData", "Dum
 SCORES = ("InnerProduct", "Convolution", "Pooling", "Flatten", "Reshape", "Dropout", "BatchNorm", "Scale", "Eltwise", "Power", "Concat")
 
 
-def data_layer(net, phase):
+def data_layer(net: m.NetParameter, phase: int) -> m.LayerParameter:
     """The Data layer of a phase, m.TRAIN or m.TEST. Fail where there is none."""
     for layer in net.layer:
         if layer.type == "Data" and any(rule.phase == phase for rule in layer.include):
@@ -21,7 +23,7 @@ def data_layer(net, phase):
     raise errors.Fail("net %s has no Data layer for the %s phase: run `make prototxt`" % (net.name, ("TRAIN", "TEST")[phase]))
 
 
-def final_layer(net):
+def final_layer(net: m.NetParameter) -> m.LayerParameter:
     """The InnerProduct layer whose scores the loss reads. Fail on a net without one."""
     found = [layer for layer in net.layer if layer.type == "InnerProduct"]
     if not found:
@@ -29,7 +31,7 @@ def final_layer(net):
     return found[-1]
 
 
-def read_deploy(path):
+def read_deploy(path: str) -> m.NetParameter:
     """The deploy net in the prototxt at `path`, as this project uses it: the layers of the TEST phase, the Input first.
 
     Fail, by the true reason, on what is no net from one square image, grey or BGR, to one row of scores.
@@ -81,7 +83,7 @@ def _check(net, path):
     output_shape(net)
 
 
-def input_shape(net, path=None):
+def input_shape(net: m.NetParameter, path: str | None = None) -> tuple[int, int, int]:
     """(channels, height, width) of a deploy net's input. Fail on a net without an input, such as a train net, and on an input that is no square image."""
     where = path or net.name
     found = [layer for layer in net.layer if layer.type == "Input"]
@@ -99,7 +101,7 @@ def input_shape(net, path=None):
     return shape[1:]
 
 
-def output_shape(net):
+def output_shape(net: m.NetParameter) -> tuple:
     """(classes,) or (classes, 1, 1): what a deploy net gives for one image. Fail on maps of scores."""
     shape = describe.costs(net)[-1].shape
     if math.prod(shape) != shape[0]:
@@ -108,14 +110,14 @@ def output_shape(net):
     return shape
 
 
-def class_names(net):
+def class_names(net: m.NetParameter) -> list[str]:
     """The names of a deploy net's classes: FER+'s expressions, numbers for the sources and for foreign nets."""
     count = output_shape(net)[0]
     ferplus = count == len(facts.EXPRESSIONS) and any(layer.name == "fc_ferplus" for layer in net.layer)
     return list(facts.EXPRESSIONS) if ferplus else [str(i) for i in range(count)]
 
 
-def with_softmax(net):
+def with_softmax(net: m.NetParameter) -> m.NetParameter:
     """`net`, and a Softmax behind it where it ends in plain scores. Fail where its outputs are neither scores nor probabilities."""
     last = net.layer[-1]
     if last.type == "Softmax":
@@ -129,7 +131,7 @@ def with_softmax(net):
     return more
 
 
-def scaled(net, scale):
+def scaled(net: m.NetParameter, scale: float) -> m.NetParameter:
     """`net` with its input times `scale`, by a Power layer of its own: Caffe's transform_param scales after the mean too."""
     if scale == 1:
         return net

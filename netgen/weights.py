@@ -3,6 +3,8 @@
 Caffe ignores weights whose layer name it does not find, and aborts where a shape differs. `check` says both beforehand,
 in one line, and what the file holds instead.
 """
+from __future__ import annotations
+
 import re
 import sys
 
@@ -14,7 +16,7 @@ from common.caffe import messages as m
 from netgen import describe
 
 
-def shapes(net):
+def shapes(net: m.NetParameter) -> dict[str, list[tuple]]:
     """Layer name -> list of blob shapes, in Caffe's order, for the layers of a deploy net that have blobs."""
     tops, found = {}, {}
     for layer, cost in zip(net.layer, describe.costs(net)):
@@ -25,14 +27,14 @@ def shapes(net):
     return found
 
 
-def load(path, net):
+def load(path: str, net: m.NetParameter) -> m.NetParameter:
     """The caffemodel at `path` (NetParameter), after `check`."""
     model = binary.read(path, m.NetParameter)
     check(model, net, path)
     return model
 
 
-def check(model, net, path):
+def check(model: m.NetParameter, net: m.NetParameter, path: str) -> None:
     """Fail unless the NetParameter `model`, read from `path`, has the blobs of the deploy net `net`, whose shapes legacy ones are given.
 
     Of layers that the net has not, those of our own networks are refused, others said and left out: Caffe ignores them in silence.
@@ -125,7 +127,7 @@ BLOBS = {"Convolution": _convolution, "InnerProduct": _inner_product, "BatchNorm
          "PReLU": _prelu}
 
 
-def random(net, seed=0):
+def random(net: m.NetParameter, seed: int = 0) -> m.NetParameter:
     """A caffemodel for a deploy net with random weights and BatchNorm statistics, none of them trivial: for benchmarks
     and tests, where any network will do."""
     draw = np.random.RandomState(seed).standard_normal

@@ -1,17 +1,19 @@
 """Caffe's binary files: Datum, BlobProto (mean.binaryproto), NetParameter with weights (caffemodel), SolverState."""
+from __future__ import annotations
+
 import math
 import warnings
 from collections import OrderedDict
 
 import numpy as np
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from common import errors, files
 from common.caffe import messages as m
 from common.caffe import upgrade
 
 
-def read(path, kind):
+def read(path: str, kind: type) -> Message:
     """The message of class `kind` in the binary file at `path`, of whatever age. Fail where it is missing, cut short or of another kind."""
     try:
         with open(path, "rb") as f:
@@ -31,13 +33,13 @@ def read(path, kind):
     return message
 
 
-def write(path, message):
+def write(path: str, message: Message) -> None:
     """Write `message` to `path` in binary, whole or not at all."""
     with files.replacing(path) as temporary, open(temporary, "wb") as f:
         f.write(message.SerializeToString())
 
 
-def blob_to_array(blob):
+def blob_to_array(blob: m.BlobProto) -> np.ndarray:
     """A BlobProto's data as float32 ndarray, in its shape (or the legacy num x channels x height x width)."""
     if blob.HasField("shape"):
         shape = tuple(blob.shape.dim)
@@ -51,7 +53,7 @@ def blob_to_array(blob):
     return values.reshape(shape)
 
 
-def array_to_blob(array):
+def array_to_blob(array: np.ndarray) -> m.BlobProto:
     """An ndarray as BlobProto (float32, modern shape)."""
     array = np.asarray(array, np.float32)
     blob = m.BlobProto(data=array.ravel())
@@ -59,7 +61,7 @@ def array_to_blob(array):
     return blob
 
 
-def datum(image, label):
+def datum(image: np.ndarray, label: int) -> bytes:
     """A Datum's bytes: `image` uint8 C x H x W (BGR), `label` int."""
     if image.dtype != np.uint8 or image.ndim != 3:
         raise ValueError("a Datum takes uint8 C x H x W, not %s %s" % (image.dtype, image.shape))
@@ -68,7 +70,7 @@ def datum(image, label):
     return message.SerializeToString()
 
 
-def read_datum(data):
+def read_datum(data: bytes) -> tuple[np.ndarray, int]:
     """(image uint8 C x H x W, label int) from a Datum's bytes. Fail on anything else."""
     message = _parse(data, m.Datum)
     if message is None or not message.data:
@@ -80,7 +82,7 @@ def read_datum(data):
     return np.frombuffer(message.data, np.uint8).reshape(shape), message.label
 
 
-def read_mean(path):
+def read_mean(path: str) -> np.ndarray:
     """mean.binaryproto as float32 C x H x W."""
     mean = blob_to_array(read(path, m.BlobProto))
     if mean.ndim < 3 or mean.size != math.prod(mean.shape[-3:]):
@@ -88,7 +90,7 @@ def read_mean(path):
     return mean.reshape(mean.shape[-3:])
 
 
-def write_mean(path, mean):
+def write_mean(path: str, mean: np.ndarray) -> None:
     """Write float32 C x H x W as Caffe's mean file: the legacy 1 x C x H x W, which every Caffe reads."""
     channels, height, width = mean.shape
     write(path, m.BlobProto(num=1, channels=channels, height=height, width=width, data=mean.astype(np.float32).ravel()))
@@ -105,6 +107,6 @@ def _parse(data, kind):
     return None if complaints else message
 
 
-def layers(net):
+def layers(net: m.NetParameter) -> dict[str, list[np.ndarray]]:
     """Layer name -> list of its blobs (float32 ndarrays), for the layers of a NetParameter that have any."""
     return OrderedDict((layer.name, [blob_to_array(b) for b in layer.blobs]) for layer in net.layer if layer.blobs)

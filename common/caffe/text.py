@@ -1,14 +1,17 @@
 """Prototxt: Caffe's text files of nets and solvers."""
+from __future__ import annotations
+
 import os
 import re
 
 from google.protobuf import text_format
+from google.protobuf.message import Message
 
 from common import errors, files
 from common.caffe import messages, upgrade
 
 
-def read(path, kind):
+def read(path: str, kind: type) -> Message:
     """The message of class `kind` in the prototxt at `path`, of whatever age. Fail names the file and line of a mistake."""
     try:
         with open(path, encoding="utf-8-sig") as f:
@@ -30,13 +33,13 @@ def read(path, kind):
     return message
 
 
-def dumps(message, header=""):
+def dumps(message: Message, header: str = "") -> str:
     """`message` as prototxt text, each line of `header` in front as a comment."""
     comment = "".join("# %s\n" % line for line in header.splitlines())
     return comment + text_format.MessageToString(message)
 
 
-def write(path, message, header=""):
+def write(path: str, message: Message, header: str = "") -> None:
     """Write `message` to `path` as prototxt, whole or not at all. A file that says the same already keeps its time."""
     content = dumps(message, header)
     if os.path.exists(path):
