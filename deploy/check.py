@@ -4,6 +4,8 @@
 
 Checksums first, then each network's scores of faces that are drawn here, so that no data set is needed.
 """
+from __future__ import annotations
+
 import argparse
 import os
 import sys
@@ -30,7 +32,7 @@ def drawn_faces(count=FACES, seed=SEED):
     return np.stack([faces.face(rng, {facts.EXPRESSIONS[i % len(facts.EXPRESSIONS)]: 1.0}, 1.0) for i in range(count)])
 
 
-def some_crops(about, part=None):
+def some_crops(about: dict, part: data.Part | None = None) -> np.ndarray:
     """float32 N x C x S x S, 0 to 255: the ten crops of drawn faces, and of images of the data.Part where there is one."""
     size, channels = about["crop"], len(about["mean"])
     if size < facts.RESIZE:

@@ -7,10 +7,13 @@ Writes deploy.prototxt, net.caffemodel, folded.prototxt, folded.caffemodel (Batc
 batch), model_batch1.onnx, model_int8.onnx (where there are training images) and model.json, or nothing at all: each is run
 in Caffe, OpenCV's two importers and ONNX Runtime on the same crops, and the scores must agree.
 """
+from __future__ import annotations
+
 import argparse
 import glob
 import json
 import os
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -108,7 +111,7 @@ def shown_path(path):
     return inside if not inside.startswith("..") else os.path.join("...", *os.path.abspath(path).split(os.sep)[-3:])
 
 
-def describe(path, net, mean, name, scale=1.0, side=None):
+def describe(path: str, net: m.NetParameter, mean: np.ndarray, name: str, scale: float = 1.0, side: int | None = None) -> dict:
     """The beginnings of model.json. `scale`, `side`: as of `export`."""
     run, (channels, size, _) = run_record(path), nets.input_shape(net)
     last, classes = run.get("sessions", [{}])[-1], nets.class_names(net)
@@ -131,7 +134,8 @@ def metadata(about):
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in kept.items()}
 
 
-def write(path, net, model, about, folder, calibration=None, test=None):
+def write(path: str, net: m.NetParameter, model: m.NetParameter, about: dict, folder: str,
+          calibration: np.ndarray | None = None, test: Callable | None = None) -> None:
     """Write the network's files in `folder`; `about` (model.json's dict) gains the accuracies that `test` finds."""
     mean = np.array(about["mean"], np.float32)
     folded = fold.fold(net, model)

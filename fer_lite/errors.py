@@ -30,6 +30,9 @@ def main(command: Callable[..., Any]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(*args, **kwargs):
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a file's name that the terminal's encoding lacks
+                stream.reconfigure(errors="backslashreplace")
         try:
             sys.exit(command(*args, **kwargs))
         except Fail as mistake:

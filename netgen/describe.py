@@ -44,7 +44,7 @@ def trainable_parameters(net: Message) -> int:
     return sum(cost.trainable for cost in costs(net))
 
 
-def activations(net):
+def activations(net: m.NetParameter) -> int:
     """How many numbers the tops of a deploy net hold for one image; what a layer computes in place takes no memory of its own."""
     return sum(math.prod(cost.shape) for cost in {top: cost for layer, cost in zip(net.layer, costs(net)) for top in layer.top}.values())
 

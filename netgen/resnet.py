@@ -12,6 +12,8 @@ One trunk serves the train, test and deploy nets. Layers are named by role (grou
 final layer's name carries its data set (fc_cifar100, fc_ferplus), so that Caffe's matching of weights by name leaves
 exactly that layer fresh when a network is fine-tuned.
 """
+from __future__ import annotations
+
 from common import errors
 from common.caffe import messages as m
 from paper import facts, ours
@@ -25,8 +27,8 @@ def final_layer(dataset):
     return "fc_" + dataset
 
 
-def train_net(depth, dataset, classes, source, valid_source, mean, batch, valid_batch, mirror=ours.MIRROR,
-              final_rate=ours.FINAL_RATE, crop=facts.CROP, name=None, **form):
+def train_net(depth: int, dataset: str, classes: int, source: str, valid_source: str, mean: str | float, batch: int,
+              valid_batch: int, mirror: bool = ours.MIRROR, final_rate: float = ours.FINAL_RATE, crop: int = facts.CROP, name: str | None = None, **form) -> m.NetParameter:
     """The net of a solver: Data layers for TRAIN and TEST, trunk, SoftmaxWithLoss, Accuracy (TEST only).
 
     `source`, `valid_source`: LMDB folders; `mean`: path of a BlobProto, or a number subtracted from every pixel; paths as
@@ -58,7 +60,7 @@ def train_net(depth, dataset, classes, source, valid_source, mean, batch, valid_
     return net
 
 
-def deploy_net(depth, dataset, classes, batch=facts.CROPS, side=facts.CROP, name=None, **form):
+def deploy_net(depth: int, dataset: str, classes: int, batch: int = facts.CROPS, side: int = facts.CROP, name: str | None = None, **form) -> m.NetParameter:
     """The net for testing: Input `data` (batch x 3 x side x side, mean subtracted), trunk, Softmax `prob`. A NetParameter."""
     net = m.NetParameter(name=name or title(depth, dataset))
     data = _layer(net, "data", "Input", [], ["data"])

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from common.caffe import messages as m
 from paper import facts, ours
@@ -31,7 +32,8 @@ def from_scratch(net, prefix, train, valid, valid_batch, epochs=facts.FINETUNE_E
     return finetuning(net, prefix, train, valid, valid_batch, epochs, batch, rate, decay)
 
 
-def nag(net, prefix, train, valid, valid_batch, epochs, batch, rate, drop, drop_epochs, kind, decay=ours.WEIGHT_DECAY):
+def nag(net: str, prefix: str, train: int, valid: int, valid_batch: int, epochs: float, batch: int, rate: float, drop: float,
+        drop_epochs: Sequence[float], kind: str, decay: float = ours.WEIGHT_DECAY) -> m.SolverParameter:
     """A SolverParameter: rate x `drop` at each of `drop_epochs`; a validation each epoch; the whole validation part each time.
 
     `net`: path of the train prototxt; `prefix`: of snapshots; both as Caffe sees them from its working directory.

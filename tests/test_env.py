@@ -106,6 +106,10 @@ def test_a_path_that_is_not_seen_inside_is_said(rootfs, tmp_path):
     for argument in ("/usr/bin/env", "--from=/usr/bin/env", str(link)):
         said = call(["bash", "-c", script, "bash", str(tmp_path), "python3", argument], rootfs)
         assert said.returncode == 1 and len(said.stderr.splitlines()) == 1 and argument in said.stderr and "/usr/bin/env" in said.stderr
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    (tmp_path / "data" / "train" / "cat").symlink_to("/usr/bin")
+    said = call(["bash", "-c", script, "bash", str(tmp_path), "python3", "--from=%s" % (tmp_path / "data")], rootfs)
+    assert said.returncode == 1 and len(said.stderr.splitlines()) == 1 and str(tmp_path / "data" / "train" / "cat") in said.stderr
 
 
 def test_inside_nothing_is_entered_again(rootfs):

@@ -101,3 +101,10 @@ def test_hangup_takes_a_snapshot_and_the_training_goes_on(tmp_path, monkeypatch)
     work.send_signal(signal.SIGHUP)
     words = work.communicate()[0]
     assert work.returncode == 0 and "SIGHUP: a snapshot at iteration " in words and os.path.exists("out/final.caffemodel")
+
+
+def test_names_that_the_terminals_encoding_lacks_are_spelt():
+    script = "from fer_lite import errors\n@errors.main\ndef main():\n    print('\u043b.png', flush=True)\n    raise errors.Fail('\u7b11.png is not there')\nmain()"
+    ended = subprocess.run([sys.executable, "-c", script], cwd=data.ROOT, env=dict(os.environ, PYTHONIOENCODING="ascii:strict"), universal_newlines=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "\\u043b.png\n", "error: \\u7b11.png is not there\n")
