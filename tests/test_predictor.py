@@ -206,6 +206,12 @@ def test_tilted_faces_are_read_as_upright_ones(predictor, photograph, degrees):
     assert tilted["probabilities"][upright["label"]] > upright["probabilities"][upright["label"]] - 0.05
 
 
+def test_a_second_look_sees_no_faces_where_there_are_none(predictor):
+    data = pytest.importorskip("skimage.data", reason="the pictures are scikit-image's")
+    for picture in (data.coffee(), data.chelsea()):  # upside down, a cup of coffee and a cat score 0.82 and 0.76
+        assert predictor(np.ascontiguousarray(picture[..., ::-1])) == []
+
+
 def test_upright_faces_cost_one_look_and_are_cut_as_they_are(photograph, monkeypatch):
     looks = []
     monkeypatch.setattr(faces, "_rows", lambda yunet, image, least, rows=faces._rows: looks.append(image.shape) or rows(yunet, image, least))
