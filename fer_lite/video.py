@@ -34,7 +34,7 @@ def is_video(name):
 
 
 def _open(what, problem, *options):
-    cv2.setLogLevel(0)  # what matters is said in our one line
+    images.log_level(0)  # what matters is said in our one line
     capture = cv2.VideoCapture(what, *options)
     if not capture.isOpened():
         raise errors.Fail(problem)

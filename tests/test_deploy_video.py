@@ -245,12 +245,10 @@ def test_a_trimmed_mp4_is_whole(tmp_path):
     """Phones trim by the track's header: the frames stay in the file, and are not shown."""
     path = film(tmp_path / "film.mp4", [i / 30 for i in range(90)])
     data = bytearray(open(path, "rb").read())
-    at = data.index(b"tkhd") + 24
-    assert struct.unpack(">I", data[at:at + 4]) == (3000,)
-    data[at:at + 4] = struct.pack(">I", 1000)
-    at = data.index(b"elst") + 12
-    assert struct.unpack(">I", data[at:at + 4]) == (3000,)
-    data[at:at + 4] = struct.pack(">I", 1000)
+    for name, place in ((b"tkhd", 24), (b"elst", 12)):  # its duration, in thousandths of a second
+        at = data.index(name) + place
+        assert abs(int.from_bytes(data[at:at + 4], "big") - 3000) < 5
+        data[at:at + 4] = struct.pack(">I", 1000)
     with open(path, "wb") as f:
         f.write(data)
     assert 28 <= len(list(sources.frames(path))) <= 34
