@@ -1,7 +1,10 @@
 """Videos and cameras as streams of frames, read one at a time."""
+from __future__ import annotations
+
 import os
 import time
 from collections import namedtuple
+from typing import Iterator
 
 import cv2
 
@@ -24,12 +27,12 @@ DECODED = (b"H264", b"AVC1", b"HEVC", b"HVC1", b"FMP4", b"MP4V", b"MJPG", b"VP80
 FAILURES = 30  # frames in a row that a camera may fail to give
 
 
-def is_camera(name):
+def is_camera(name: str) -> bool:
     """Whether a source is a camera: its number (0), or its device (/dev/video0)."""
     return (name.isdigit() and not os.path.exists(name)) or name.startswith("/dev/video")
 
 
-def is_video(name):
+def is_video(name: str) -> bool:
     return is_camera(name) or name.lower().endswith(FILES)
 
 
@@ -41,7 +44,7 @@ def _open(what, problem, *options):
     return capture
 
 
-def recorded(path, fps):
+def recorded(path: str, fps: float | None) -> Iterator[Frame]:
     """Yield the Frames of a video file, upright, at their own times, at most `fps` for each second. Fail after the last where it is cut short."""
     lacks = containers.missing(path)
     capture = _open(path, "%s: %s" % (path, _cut(lacks) if lacks else "no video that OpenCV can read, or one whose recording was not ended"),
@@ -100,7 +103,7 @@ def _cut(lacks):
     return "it is cut short, the last %s bytes are not there; get the file again" % "{:,}".format(lacks)
 
 
-def camera(name, fps):
+def camera(name: str, fps: float | None) -> Iterator[Frame]:
     """Yield the newest Frames of a camera, at most `fps` a second, until it gives no more (Fail)."""
     what = int(name) if name.isdigit() else name
     capture = _open(what, "camera %s cannot be opened: is it there (/dev/video*), and used by no other program?" % name)
