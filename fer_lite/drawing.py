@@ -1,4 +1,8 @@
 """Faces, labels and probabilities drawn on a copy of an image."""
+from __future__ import annotations
+
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -11,7 +15,7 @@ SHARE, MOST = 0.13, 0.25  # of it, in the width of a face: wanted, and in a larg
 LEGIBLE = 9  # pixels, where the image has them
 
 
-def draw(image, found):
+def draw(image: np.ndarray, found: list[dict[str, Any]]) -> np.ndarray:
     """A copy of uint8 H x W (x 3) with each face's box, label and probability on it, labels clear of each other and of other faces."""
     drawn = image.copy() if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     side = max(drawn.shape[:2])

@@ -20,7 +20,7 @@ from typing import Iterator
 import cv2
 import numpy as np
 
-from fer_lite import crops
+from fer_lite import crops, images
 
 YUNET = os.path.join(os.path.dirname(os.path.abspath(__file__)), "yunet", "face_detection_yunet_2023mar.onnx")
 # box: x, y, width, height in pixels (int), of the image or beyond it; score: 0 to 1, or None; roll: degrees, clockwise, or None;
@@ -49,9 +49,9 @@ def detector() -> Iterator[cv2.FaceDetectorYN]:
     try:
         yunet = _idle.pop()
     except IndexError:
-        level = cv2.setLogLevel(2)  # OpenCV 5 warns of its own default
+        level = images.log_level(2)  # OpenCV 5 warns of its own default
         yunet = cv2.FaceDetectorYN.create(YUNET, "", (320, 320), WEAK, OVERLAP, MOST)
-        cv2.setLogLevel(level)
+        images.log_level(level)
     try:
         yield yunet
     finally:

@@ -11,6 +11,11 @@ from fer_lite import errors
 LARGEST_PIXELS = 100 * 1000 * 1000  # of an image or a video's frame: 300 MB decoded
 
 
+def log_level(level: int) -> int:
+    """Set how much OpenCV says (0: nothing, 2: errors), and return how much it said before. OpenCV 5 has moved the function."""
+    return (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(level)
+
+
 def decoded(data: bytes, grey: bool = False) -> np.ndarray | None:
     """What OpenCV makes of an image file's bytes, None of a damaged one. Its size is for the caller to check before."""
     if data[:4] == b"\x89PNG" and not _whole_png(data):

@@ -1,7 +1,10 @@
 """Videos and cameras as streams of frames, read one at a time."""
+from __future__ import annotations
+
 import os
 import time
 from collections import namedtuple
+from typing import Iterator
 
 import cv2
 
@@ -17,30 +20,31 @@ os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file"
 Frame = namedtuple("Frame", "file frame time image rate until lasts", defaults=(None, None))
 FILES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".mjpeg", ".mjpg", ".ts", ".3gp")
 FASTEST = 240.0  # frames a second; some containers give their clock's ticks (1000, 90000) for it
+WHOLE = 0.97  # of a file's own number of frames and of its seconds: below both, pictures are missing
 USUAL = 25.0  # frames a second of a video that does not say
 CAMERA_RATE = 25.0  # frames a second of a drawn video, where --fps sets none
 DECODED = (b"H264", b"AVC1", b"HEVC", b"HVC1", b"FMP4", b"MP4V", b"MJPG", b"VP80", b"VP90", b"MPG1", b"MPG2")  # that OpenCV has everywhere
 FAILURES = 30  # frames in a row that a camera may fail to give
 
 
-def is_camera(name):
+def is_camera(name: str) -> bool:
     """Whether a source is a camera: its number (0), or its device (/dev/video0)."""
     return (name.isdigit() and not os.path.exists(name)) or name.startswith("/dev/video")
 
 
-def is_video(name):
+def is_video(name: str) -> bool:
     return is_camera(name) or name.lower().endswith(FILES)
 
 
 def _open(what, problem, *options):
-    cv2.setLogLevel(0)  # what matters is said in our one line
+    images.log_level(0)  # what matters is said in our one line
     capture = cv2.VideoCapture(what, *options)
     if not capture.isOpened():
         raise errors.Fail(problem)
     return capture
 
 
-def recorded(path, fps):
+def recorded(path: str, fps: float | None) -> Iterator[Frame]:
     """Yield the Frames of a video file, upright, at their own times, at most `fps` for each second. Fail after the last where it is cut short."""
     lacks = containers.missing(path)
     capture = _open(path, "%s: %s" % (path, _cut(lacks) if lacks else "no video that OpenCV can read, or one whose recording was not ended"),
@@ -49,7 +53,8 @@ def recorded(path, fps):
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # after opening: OpenCV's default is not the same everywhere
         images.bound(path, *(int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)))
         rate = capture.get(cv2.CAP_PROP_FPS)
-        lasts = capture.get(cv2.CAP_PROP_FRAME_COUNT) / rate if rate > 0 else None  # a guess, good enough for a progress bar
+        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        lasts = count / rate if rate > 0 else None  # often a guess, good enough for a progress bar
         rate = rate if 0 < rate <= FASTEST else USUAL
         seen, due, held = 0, 0.0, None
         for number, now, step in _moments(capture, rate):
@@ -66,6 +71,9 @@ def recorded(path, fps):
             yield held._replace(until=round(end, 3))
         if lacks:
             raise errors.Fail("%s: ends after %d frames: %s" % (path, seen, _cut(lacks)))
+        ends = containers.pictures_end(path, lasts)
+        if seen and ends and seen < WHOLE * count and end < WHOLE * ends:  # OpenCV stops where it can decode no further
+            raise errors.Fail("%s: only %.1f of its %.1f seconds can be decoded: it is damaged; get the file again" % (path, end, ends))
         if not seen:
             raise errors.Fail("%s: %s" % (path, _undecoded(int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little"))))
     finally:
@@ -95,7 +103,7 @@ def _cut(lacks):
     return "it is cut short, the last %s bytes are not there; get the file again" % "{:,}".format(lacks)
 
 
-def camera(name, fps):
+def camera(name: str, fps: float | None) -> Iterator[Frame]:
     """Yield the newest Frames of a camera, at most `fps` a second, until it gives no more (Fail)."""
     what = int(name) if name.isdigit() else name
     capture = _open(what, "camera %s cannot be opened: is it there (/dev/video*), and used by no other program?" % name)

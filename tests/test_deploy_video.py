@@ -20,7 +20,7 @@ KINDS = (".mp4", ".mov", ".m4v", ".3gp", ".mkv", ".webm", ".avi", ".ts", ".flv")
 
 def frame(i, corner=0, size=(96, 64)):
     """A grey frame that says its number, white in the corner 0 (top left), 1, 2, 3 (clockwise)."""
-    image = np.full((size[1], size[0], 3), round(15 + 5.5 * i), np.uint8)
+    image = np.full((size[1], size[0], 3), round(15 + 5.5 * i) % 250, np.uint8)
     y, x = ((0, 0), (0, 1), (1, 1), (1, 0))[corner]
     image[y * size[1] // 2:(y + 1) * size[1] // 2, x * size[0] // 2:(x + 1) * size[0] // 2] = 250
     return image
@@ -222,6 +222,36 @@ def test_what_is_cut_short_is_called_so(tmp_path, kind):
     assert containers.missing(path) > 100
     with pytest.raises(errors.Fail, match="%s: .*cut short, the last [0-9,]+ bytes are not there; get the file again" % re.escape(path)):
         list(sources.frames(path))
+
+
+@pytest.mark.parametrize("kind", (".mp4", ".mov", ".avi"))
+def test_a_hole_in_the_pictures_is_said_after_what_can_be_decoded(tmp_path, monkeypatch, kind):
+    noise = np.random.RandomState(0).randint(0, 256, (64, 96, 3)).astype(np.uint8)
+    monkeypatch.setattr(sys.modules[__name__], "frame", lambda i: np.roll(noise, i, axis=1))
+    path = film(tmp_path / ("film" + kind), [i / 30 for i in range(100)], sound=6)
+    assert len(list(sources.frames(path))) == 100
+    data = bytearray(open(path, "rb").read())
+    data[len(data) * 3 // 10:len(data) * 8 // 10] = bytes(len(data) * 8 // 10 - len(data) * 3 // 10)
+    with open(path, "wb") as f:
+        f.write(data)
+    seen = []
+    with pytest.raises(errors.Fail, match=r"film\%s: only \d\.\d of its 3\.[34] seconds can be decoded: it is damaged; get the file again" % kind):
+        for each in sources.frames(path):
+            seen.append(each)
+    assert 10 < len(seen) < 97
+
+
+def test_a_trimmed_mp4_is_whole(tmp_path):
+    """Phones trim by the track's header: the frames stay in the file, and are not shown."""
+    path = film(tmp_path / "film.mp4", [i / 30 for i in range(90)])
+    data = bytearray(open(path, "rb").read())
+    for name, place in ((b"tkhd", 24), (b"elst", 12)):  # its duration, in thousandths of a second
+        at = data.index(name) + place
+        assert abs(int.from_bytes(data[at:at + 4], "big") - 3000) < 5
+        data[at:at + 4] = struct.pack(">I", 1000)
+    with open(path, "wb") as f:
+        f.write(data)
+    assert 28 <= len(list(sources.frames(path))) <= 34
 
 
 @pytest.mark.parametrize("data", (b"", b"x", b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\x00\x00\x00\x00\x00", b"RIFF\0\0\0\0AVI ", b"\0\0\0\0ftypisom", b"\0\0\0\1ftyp" + b"\xff" * 3))
