@@ -47,7 +47,7 @@ def validated_on(solver, net, part):
         shown, solver.test_iter[0], part.images, "some of them twice" if shown > part.images else "not all of them")
 
 
-def read_part(path):
+def read_part(path: str) -> Contents:
     """The Contents of an LMDB, by reading the whole LMDB (about a second for 200,000 images)."""
     digest, labels, shapes = hashlib.sha256(), Counter(), Counter()
     try:
