@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator
 import cv2
 import numpy as np
 
-from fer_lite import errors, video
+from fer_lite import containers, errors, video
 
 try:
     import av  # PyAV brings encoders that browsers know (extra [video])
@@ -71,7 +71,7 @@ class _Plain:
     def __init__(self, path, suffix, source, image, frame):
         code, self.name = PLAIN.get(suffix, PLAIN[".mp4"])
         self.rate, self.size, self.count, self.first, self.last = frame.rate, image.shape[1::-1], 0, frame.time, None
-        self.advice = "" if suffix == ".webm" else "; " + ADVICE
+        self.path, self.advice = path, "" if suffix == ".webm" else "; " + ADVICE
         self.writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*code), self.rate, self.size)
         if not self.writer.isOpened():
             raise errors.Fail("OpenCV cannot write a %s video: draw to an .mp4 or .avi" % suffix)
@@ -89,6 +89,9 @@ class _Plain:
     def close(self):
         self._fill(self.until)
         self.writer.release()
+        written = cv2.VideoCapture(self.path, cv2.CAP_FFMPEG)  # OpenCV says nothing of a full disk
+        if containers.missing(self.path) or written.get(cv2.CAP_PROP_FRAME_COUNT) < 0.9 * self.count:
+            raise errors.Fail("%s: the drawn video could not be written whole: is the disk full?" % os.path.dirname(os.path.dirname(self.path)))
         return "%.1f s, %s, no sound%s" % (self.count / self.rate, self.name, self.advice)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from fer_lite import cli, containers, copies, drawing, errors, outputs, progress, sources, tracks, video
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TIMES = [i / 30 for i in range(20)] + [2 / 3 + i / 5 for i in range(10)] + [2.7 + i / 30 for i in range(10)]  # slow in the middle
 NEEDS_AV = "PyAV makes this test's videos: pip install av"
 KINDS = (".mp4", ".mov", ".m4v", ".3gp", ".mkv", ".webm", ".avi", ".ts", ".flv")
@@ -377,19 +378,33 @@ def test_an_interrupted_copy_is_kept_as_far_as_it_came_and_links_stay(tmp_path):
     assert os.listdir(str(tmp_path / "disk")) == ["copy.mp4"]
 
 
+@pytest.mark.parametrize("kind", (".mp4", ".webm", ".avi"))
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, kind):
+    resource = pytest.importorskip("resource", reason="a bound on files, for a full disk")
+    path = film(tmp_path / "film.mp4")
+    script = ("import resource, signal\nimport numpy as np\nfrom fer_lite import copies, errors, sources\n"
+              "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (30000, %d))\n"
+              "noise = np.random.RandomState(0).randint(0, 256, (240, 320, 3)).astype(np.uint8)\n"
+              "@errors.main\ndef main():\n    with copies.copy(%r, %r, print) as write:\n        for each in sources.frames(%r):\n"
+              "            write(np.roll(noise, each.frame, axis=1), each)\nmain()" % (resource.RLIM_INFINITY, path, str(tmp_path / ("copy" + kind)), path))
+    ran = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, PYTHONPATH=ROOT))
+    assert (ran.returncode, ran.stdout) == (1, "") and re.fullmatch("error: .*%s.*(disk full|free space).*\n" % re.escape(str(tmp_path)), ran.stderr.split("[")[0]), ran.stderr
+    assert os.listdir(str(tmp_path)) == ["film.mp4"]
+
+
 @pytest.mark.slow
 def test_writing_takes_constant_memory(tmp_path):
     pytest.importorskip("av", reason=NEEDS_AV)
     path = film(tmp_path / "film.mp4", [i / 30 for i in range(20)], sound=20)
     script = ("import resource\nimport numpy as np\nfrom fer_lite import copies, video\n"
-              "image, grown = np.random.RandomState(0).randint(0, 256, (480, 640, 3)).astype(np.uint8), []\n"
+              "image, grown = np.repeat(np.repeat(np.random.RandomState(0).randint(0, 256, (30, 40, 3)).astype(np.uint8), 16, 0), 16, 1), []\n"
               "with copies.copy(%r, %r) as write:\n"
-              "    for i in range(400):\n"
+              "    for i in range(300):\n"
               "        write(np.roll(image, i, axis=1), video.Frame('', i, i / 30, image, 30, (i + 1) / 30))\n"
               "        grown.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
               "print(grown[-1] - grown[100])" % (path, str(tmp_path / "copy.mp4")))
-    grown = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, env=dict(os.environ, PYTHONPATH=os.getcwd()))
-    assert int(grown.stdout) < 60 * 1024  # 300 more frames are 275 MB
+    grown = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, env=dict(os.environ, PYTHONPATH=ROOT))
+    assert int(grown.stdout) < 60 * 1024  # 200 more frames are 184 MB
 
 
 class Terminal:
