@@ -21,7 +21,7 @@ import onnx
 import onnxruntime
 
 from common import built, errors, files, parallel
-from common.caffe import binary, text
+from common.caffe import binary, lmdbs, text
 from common.caffe import messages as m
 from common.progress import Progress
 from common.votes import NONE, by_votes
@@ -208,6 +208,8 @@ def part_of(about, folder, split, side, what):
         if paper_labels(folder, split) is None:
             data.check_labels(part, len(about["classes"]), about["net"])
         return part
+    except lmdbs.Damaged:
+        raise
     except errors.Fail as reason:
         print("%s: %s" % (what, reason))
         return None

@@ -100,4 +100,4 @@ bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in eve
 
 test: $(if $(TESTS),,test-deploy)
 test-deploy: $(DEPLOY_ENV)/.complete-package | env ## test export, predict, the package and their kin, beside real Caffe
-	@$(DEPLOY_RUN) -m pytest -q tests/test_deploy.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_deploy_video.py tests/test_predictor.py tests/test_serve.py tests/test_package.py tests/test_readme.py
+	@$(DEPLOY_RUN) -m pytest -q tests/test_deploy.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_deploy_video.py tests/test_predictor.py tests/test_serve.py tests/test_package.py tests/test_signature.py tests/test_anomaly.py tests/test_readme.py

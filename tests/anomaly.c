@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -52,6 +53,11 @@ static const char *whole(int fd, const char *name, char *out, size_t size) {
     return out;
 }
 
+static long long size_of(int fd) {
+    struct stat found;
+    return syscall(SYS_fstat, fd, &found) ? 0 : (long long)found.st_size;
+}
+
 /* Whether this call fails. `what`: W(rite), S(ync), R(ename), O(ther), for the journal. */
 static int fails(char what, int fd, const char *name, int tofd, const char *to) {
     char first[4200], second[4200], line[8500];
@@ -65,7 +71,8 @@ static int fails(char what, int fd, const char *name, int tofd, const char *to) 
         return 1;
     }
     if (journal >= 0 && what != 'O') {
-        int length = snprintf(line, sizeof line, "%c\t%s\t%s\n", what, path, to ? whole(tofd, to, second, sizeof second) : "");
+        if (what == 'S') snprintf(second, sizeof second, "%lld", size_of(fd));
+        int length = snprintf(line, sizeof line, "%c\t%s\t%s\n", what, path, to ? whole(tofd, to, second, sizeof second) : what == 'S' ? second : "");
         syscall(SYS_write, journal, line, length);
     }
     return 0;

@@ -65,7 +65,8 @@ def test_a_power_cut_takes_what_was_not_synced(tmp_path):
     for name in ("new/a", "new/b", "c"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("bytes")
-    steps = [("W", "old/a"), ("W", "old/b"), ("S", "old/a"), ("R", "old", "new"), ("W", "c.new"), ("R", "c.new", "c")]
-    (tmp_path / "journal").write_text("".join("%s\t%s\t%s\n" % (step[0], tmp_path / step[1], tmp_path / step[2] if step[2:] else "") for step in steps))
+    (tmp_path / "log").write_text("kept lost")
+    steps = [("W", "log"), ("S", "log", 4), ("W", "log"), ("W", "old/a"), ("W", "old/b"), ("S", "old/a", 5), ("R", "old", "new"), ("W", "c.new"), ("R", "c.new", "c")]
+    (tmp_path / "journal").write_text("".join("%s\t%s\t%s\n" % (step[0], tmp_path / step[1], (step[2] if step[0] == "S" else tmp_path / step[2]) if step[2:] else "") for step in steps))
     anomaly.drop_unsynced(str(tmp_path / "journal"))
-    assert [(tmp_path / name).read_text() for name in ("new/a", "new/b", "c")] == ["bytes", "", ""]
+    assert [(tmp_path / name).read_text() for name in ("new/a", "new/b", "c", "log")] == ["bytes", "", "", "kept"]

@@ -1,11 +1,8 @@
 """The fuzz targets (tests/fuzz.py) on their seeds, the corpus and some mutations; and pickles that are made to pass scanners."""
 import random
 
-import pytest
-
-pytest.importorskip("lmdb")
-
 import fuzz
+import pytest
 from test_data_safety import mutated
 
 from common import errors

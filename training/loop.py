@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from common import errors, runs
+from common import errors, files, runs
 from common.caffe import messages as m
 from common.progress import Progress
 from netgen import nets
@@ -78,11 +78,10 @@ class Log:
     def __init__(self, path, start):
         rows = [row for row in runs.read_log(path) if row["iteration"] <= start] if start else []
         self.last = rows[-1]["iteration"] if rows else -1
-        with open(path + ".new", "w", newline="") as f:
+        with files.replacing(path) as temporary, open(temporary, "w", newline="") as f:
             writer = csv.writer(f)
             writer.writerow(runs.COLUMNS)
             writer.writerows([_cell(row[name]) for name in runs.COLUMNS] for row in rows)
-        os.replace(path + ".new", path)
         self.file = open(path, "a", newline="")
 
     def write(self, row):

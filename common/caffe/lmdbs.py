@@ -15,6 +15,10 @@ PAGE_SIZES = [1 << n for n in range(9, 17)]
 PAGE_SIZE_AT = 40  # bytes into a meta page: the head of the page, magic number, version, address, size of the map
 
 
+class Damaged(errors.Fail):
+    """An LMDB that is there and cannot be read: nothing to go on without."""
+
+
 def opened(path: str, readahead: bool = True) -> lmdb.Environment:
     """The LMDB at `path`, for reading; `readahead`: whether the system reads ahead of a cursor. Fail where none is there, or less of it than it says (reading that would be fatal)."""
     if not os.path.isfile(os.path.join(path, "data.mdb")):
@@ -23,11 +27,11 @@ def opened(path: str, readahead: bool = True) -> lmdb.Environment:
     try:
         environment = lmdb.open(path, readonly=True, lock=False, readahead=readahead)
     except lmdb.Error as mistake:
-        raise errors.Fail("%s is damaged (%s): %s" % (path, str(mistake).replace(path + ": ", ""), remedy(path))) from None
+        raise Damaged("%s is damaged (%s): %s" % (path, str(mistake).replace(path + ": ", ""), remedy(path))) from None
     whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if os.path.getsize(os.path.join(path, "data.mdb")) < whole:
         environment.close()
-        raise errors.Fail("%s is cut short: %s" % (path, remedy(path)))
+        raise Damaged("%s is cut short: %s" % (path, remedy(path)))
     return environment
 
 
@@ -39,7 +43,7 @@ def _check_head(path: str) -> None:
             f.seek(at + PAGE_SIZE_AT)
             at = int.from_bytes(f.read(4), sys.byteorder)
             if at not in PAGE_SIZES:
-                raise errors.Fail("%s is damaged (pages of %d bytes): %s" % (path, at, remedy(path)))
+                raise Damaged("%s is damaged (pages of %d bytes): %s" % (path, at, remedy(path)))
 
 
 def count(path: str) -> int:
