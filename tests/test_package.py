@@ -41,11 +41,14 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_wheel_has_what_use_needs_and_nothing_else(wheel):
+def test_the_wheel_has_what_use_needs_and_nothing_else(wheel, tmp_path):
     assert os.path.getsize(wheel) < 5e6
     with zipfile.ZipFile(wheel) as z:
         names = {name for name in z.namelist() if ".dist-info/" not in name}
         about = z.read(next(name for name in z.namelist() if name.endswith("METADATA"))).decode()
+    run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path), ROOT)  # as `pip install .` builds it
+    with zipfile.ZipFile(str(tmp_path / os.path.basename(wheel))) as z:
+        assert {name for name in z.namelist() if ".dist-info/" not in name} == names
     from fer_lite import __version__, predict
 
     own = {os.path.relpath(path, ROOT).replace(os.sep, "/") for path in glob.glob(os.path.join(ROOT, "fer_lite", "**", "*"), recursive=True)
