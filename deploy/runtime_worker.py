@@ -38,11 +38,12 @@ def openvino(path, crops):
 
 
 def ncnn(path, crops):
-    import ncnn as runtime
-    import pnnx
+    from importlib import util
 
-    program = os.path.join(os.path.dirname(pnnx.__file__), "bin", "pnnx")
-    run([program if os.path.exists(program) else "pnnx", path, "inputshape=[%s]" % ",".join(map(str, (1,) + crops.shape[1:])), "fp16=0",
+    import ncnn as runtime
+
+    # The package's Python needs PyTorch, its program does not.
+    run([os.path.join(os.path.dirname(util.find_spec("pnnx").origin), "pnnx"), path, "inputshape=[%s]" % ",".join(map(str, (1,) + crops.shape[1:])), "fp16=0",
          "ncnnparam=net.param", "ncnnbin=net.bin"])
     net = runtime.Net()
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
@@ -77,21 +78,6 @@ def onnxsim(path, crops):
         raise RuntimeError("onnxsim says itself that it changed what the model computes")
     onnx.save(model, "net.onnx")
     return onnx_runtime("net.onnx", crops)
-
-
-def litert(path, crops):
-    run([os.path.join(os.path.dirname(sys.executable), "onnx2tf"), "-i", path, "-o", "net", "-b", "1", "-n"])
-    from ai_edge_litert.interpreter import Interpreter
-
-    stem = os.path.splitext(os.path.basename(path))[0]
-    net, found = Interpreter(os.path.join("net", stem + "_float32.tflite")), []
-    net.allocate_tensors()
-    data, output = net.get_input_details()[0], net.get_output_details()[0]["index"]
-    for crop in crops:
-        net.set_tensor(data["index"], np.ascontiguousarray(crop.transpose(1, 2, 0)[None] if data["shape"][-1] == len(crop) else crop[None]))
-        net.invoke()
-        found.append(net.get_tensor(output).ravel().copy())
-    return np.stack(found)
 
 
 def run(command):

@@ -4,12 +4,13 @@
     python -m deploy.runtimes models/resnet20_votes --only ncnn       one of them, its rows made anew
 
 The scores of the same file in this environment's ONNX Runtime (which `make models-check` holds against Caffe) are the measure. An
-environment takes 100 MB to 3 GB and stays for the next time.
+environment takes 100 to 500 MB and stays for the next time.
 """
 import argparse
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,8 @@ from common import errors, files
 from deploy import check
 from fer_lite import names, runtimes
 
-Kind = namedtuple("Kind", "worker packages")  # function of deploy/runtime_worker.py; what pip installs
+# worker: function of deploy/runtime_worker.py; packages: what pip installs; alone: and what it installs without what that asks for.
+Kind = namedtuple("Kind", "worker packages alone", defaults=([],))
 ONE = "numpy<2"  # what packages of before NumPy 2 need
 KINDS = {
     "onnxruntime_oldest": Kind("onnx_runtime", ["onnxruntime==1.15.0", ONE]),
@@ -30,32 +32,36 @@ KINDS = {
     "opencv_4.14": Kind("opencv", ["opencv-python-headless==4.14.0.94"]),
     "opencv_5": Kind("opencv", ["opencv-python-headless==5.0.0.93"]),
     "openvino": Kind("openvino", ["openvino==2026.4.1"]),
-    "ncnn": Kind("ncnn", ["ncnn==1.0.20261020", "pnnx==20261020"]),
+    "ncnn": Kind("ncnn", ["ncnn==1.0.20261020"], ["pnnx==20261020"]),  # pnnx asks for PyTorch, which its program does not need
     "mnn": Kind("mnn", ["MNN==3.6.1"]),
     "onnxsim": Kind("onnxsim", ["onnxsim==0.6.5", "onnxruntime==1.32.0"]),
-    "litert": Kind("litert", ["onnx2tf==1.29.24", "tensorflow==2.19.1", "tf-keras==2.19.0", "onnx==1.19.1", "onnxruntime==1.23.2", "ai-edge-litert==2.1.6",
-                              "sng4onnx", "onnx-graphsurgeon", "psutil", "h5py"]),
 }
 COLUMNS = ("runtime", "packages", "file", "difference", "problem")
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "runtime_worker.py")
 SHOWN = 40  # crops
 
 
+def packages(name):
+    return " ".join(KINDS[name].packages + KINDS[name].alone)
+
+
 def environment(name, venvs):
     """The Python of the virtual environment of a Kind, made where it is not there. Fail, with pip's last line, where it does not install."""
     folder = os.path.abspath(os.path.join(venvs, name))
-    python, mark, wanted = os.path.join(folder, "bin", "python"), os.path.join(folder, ".complete"), "\n".join(KINDS[name].packages)
+    python, mark = os.path.join(folder, "bin", "python"), os.path.join(folder, ".complete")
     if os.path.exists(mark):
         with open(mark) as f:
-            if f.read() == wanted:
+            if f.read() == packages(name):
                 return python
-    for command in ([sys.executable, "-m", "venv", "--clear", folder],
-                    [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", *KINDS[name].packages]):
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
+    for command in ([sys.executable, "-m", "venv", "--clear", folder], pip + KINDS[name].packages, pip + ["--no-deps"] + KINDS[name].alone):
+        if command[-1] == "--no-deps":
+            continue
         ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
         if ran.returncode:
             raise errors.Fail("does not install: %s" % last_line(ran.stdout))
     with open(mark, "w") as f:
-        f.write(wanted)
+        f.write(packages(name))
     return python
 
 
@@ -68,8 +74,9 @@ def scores(python, worker, path, crops, scratch):
     """float32 N x classes of a file by one runtime. Fail with the last line of what it said."""
     shown, out = os.path.join(scratch, "crops.npy"), os.path.join(scratch, "scores.npy")
     np.save(shown, crops)
+    copy = shutil.copy(path, scratch)  # pnnx writes its own files beside the model
     try:
-        ran = subprocess.run([python, WORKER, worker, os.path.abspath(path), shown, out], cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ran = subprocess.run([python, WORKER, worker, copy, shown, out], cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              universal_newlines=True, errors="replace", timeout=900)
     except subprocess.TimeoutExpired:
         raise errors.Fail("still running after 15 minutes") from None
@@ -83,13 +90,13 @@ def rows(name, folder, crops, wanted, venvs):
     found = []
     for file in (names.FLOAT, names.BATCH1, names.INT8):
         row = dict.fromkeys(COLUMNS, "")
-        row.update(runtime=name, packages=" ".join(KINDS[name].packages), file=file)
+        row.update(runtime=name, packages=packages(name), file=file)
         try:
             with tempfile.TemporaryDirectory(prefix="fer-lite-") as scratch:
                 given = scores(environment(name, venvs), KINDS[name].worker, os.path.join(folder, file), crops, scratch)
             row["difference"] = "%.1e" % abs(given.reshape(wanted[file].shape) - wanted[file]).max()
         except (errors.Fail, ValueError) as problem:
-            row["problem"] = str(problem).replace(os.path.join(os.path.abspath(folder), ""), "")[:160]
+            row["problem"] = re.sub(r"\S*fer-lite-\w+/", "", str(problem))[:160]
         found.append(row)
         print("%-20s %-20s %s" % (name, file, row["difference"] or row["problem"]), flush=True)
     return found
