@@ -28,11 +28,11 @@ define newline
 
 endef
 typed = $(subst $(newline),,$(subst $(newline)-,./-,$(subst $(newline)~/,$(HOME)/,$(newline)$(value $(1)))))
-TYPED := $(filter-out NETGEN RUN LAUNCH CAFFE,$(ON_COMMAND_LINE)) THREADS STUDY_CSV CHECK_ENV DEPLOY_ENV TORCH_ENV RIVALS_ENV
+TYPED := $(filter-out NETGEN RUN LAUNCH CAFFE,$(ON_COMMAND_LINE)) THREADS STUDY_CSV CHECK_ENV DEPLOY_ENV TORCH_ENV RIVALS_ENV KEY SIGNER SIGNERS FUZZ_FOUND FUZZ_ENV
 $(foreach v,$(TYPED),$(if $(filter command,$(firstword $(origin $(v)))),$(eval override $(v) := $$(call typed,$(v)))))
 # What names targets can hold no character that make itself reads.
 FOR_MAKE := % : ; = \# $$ \ * ? [ ] | ~ " < > `
-$(foreach v,WORK RUNS PRETRAIN_EPOCHS FINETUNE_EPOCHS CHECK_ENV DEPLOY_ENV TORCH_ENV RIVALS_ENV,$(if $(or $(word 2,x$($(v))x),$(strip $(foreach c,$(FOR_MAKE),$(findstring $(c),$($(v)))))),\
+$(foreach v,WORK RUNS PRETRAIN_EPOCHS FINETUNE_EPOCHS CHECK_ENV DEPLOY_ENV TORCH_ENV RIVALS_ENV FUZZ_ENV,$(if $(or $(word 2,x$($(v))x),$(strip $(foreach c,$(FOR_MAKE),$(findstring $(c),$($(v)))))),\
   $(error $(v)=$($(v)): make cannot hold a space or one of $(FOR_MAKE) in such a name: choose another folder, or a link to it)))
 
 # What to run.
@@ -218,7 +218,7 @@ define trials_rule
 trials-$(1)-$(2): $(W)solvers/resnet$(1)_ferplus_$(if $(filter none,$(2)),scratch,finetune).prototxt $(W)prototxt/resnet$(1)_ferplus_train.prototxt \
 		$(W)data/ferplus/manifest.json $(patsubst %,$(W)data/ferplus/train_lmdb_trial%/data.mdb,$(filter-out 1,$(call expand,$(TRIALS)))) \
 		$(if $(filter-out none,$(2)),$(call row_folder,$(1),$(2))/init.caffemodel) | env $(HELD)
-	$$(call train,$$<,$(call row_folder,$(1),$(2)),--trials $$(call q,$$(TRIALS)) $(if $(filter-out none,$(2)),--weights $(call row_folder,$(1),$(2))/init.caffemodel) $(FINETUNE_EPOCHS:%=--epochs %))
+	$$(call train,$$<,$$(call row_folder,$(1),$(2)),--trials $$(call q,$$(TRIALS)) $(if $(filter-out none,$(2)),--weights=$$(call q,$$(call row_folder,$(1),$(2))/init.caffemodel)) $$(call opt,--epochs,$$(FINETUNE_EPOCHS)))
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(eval $(call trials_rule,$(d),$(s)))))
 trials: trials-$(DEPTH)-$(SRC) ## fine-tune all TRIALS of it side by side in one program (ENGINE=torch)

@@ -44,7 +44,7 @@ bench-torch: $(TORCH_ENV)/.complete | env ## speed of the PyTorch engine beside 
 
 # DEVICE=cpu tries the same on a tiny scale where there is no card.
 gpu-check: $(TORCH_ENV)/.complete ## is this GPU right, how fast is it, does a short row run: four minutes, one JSON (OUT=gpu.json)
-	@$(TORCH) -m benchmarks.gpu --device $(if $(filter command,$(firstword $(origin DEVICE))),$(DEVICE),cuda) --out=$(call q,$(or $(OUT),gpu.json))
+	@$(TORCH) -m benchmarks.gpu --device $(if $(filter override,$(origin DEVICE)),$(DEVICE),cuda) --out=$(call q,$(or $(OUT),gpu.json))
 
 # Beyond the paper (paper/recipe.py): networks trained on FER+'s votes, for use. SEED: another run of the same recipe.
 SEED ?= 1

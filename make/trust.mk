@@ -42,5 +42,5 @@ sign: $(DEPLOY_ENV)/.complete-export ## sign the networks of models/ with an SSH
 # Its data must be there. The engine is the record's.
 reproduce: $(TORCH_ENV)/.complete ## train a network again from its record (MODEL: of models/, or a run's folder) and say whether its bytes are the recorded ones
 	@$(TORCH) -m deploy.reproduce $(call q,$(or $(MODEL),$(error reproduce needs MODEL=models/resnet20_scratch or a run's folder))) --torch=$(call q,$(TORCH)) \
-	  --caffe=$(call q,$(RUN) python3) --out=$(call q,$(W)reproduced/$(notdir $(patsubst %/,%,$(MODEL)))) \
-	  $(if $(wildcard $(MODEL)/deploy.prototxt),--test $(call q,$(MODEL)/deploy.prototxt) $(call q,$(DATA)))
+	  --caffe=$(call q,$(RUN) python3) --out=$(call q,$(W)reproduced/$(shell basename -- $(call q,$(MODEL)))) \
+	  $(if $(shell test ! -e $(call q,$(MODEL)/deploy.prototxt) || echo yes),--test $(call q,$(MODEL)/deploy.prototxt) $(call q,$(DATA)))

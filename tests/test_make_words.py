@@ -24,12 +24,15 @@ GIVEN = {
     "table2 SHOW=1": {"RESULTS": "--out=%s"},
     "fig2 ROWS=8": {"RESULTS": "--out=%s"},
     "report": {"RESULTS": "--out=%s"},
+    "reproduce": {"MODEL": "%s"},
+    "sign": {"MODELS": "%s", "KEY": "--sign=%s", "SIGNER": "--as=%s"},
+    "gpu-check DEVICE=cpu": {"OUT": "--out=%s"},
     "bench-data": {"DOWNLOADS": "--downloads=%s"},
     "study SHOW=1": {"STUDY_CSV": "--csv=%s"},
 }
 # Targets whose commands name files in WORK and RUNS; `predict` and the like have environments too.
 IN_FOLDERS = ["data", "order TRIAL=2", "preview", "check-data", "pretrain", "transplant", "finetune", "eval", "row ROW=8", "table2 ROWS=1,8 TRIALS=2",
-              "table3", "fig2", "fig3", "reliability", "ensemble ROWS=8", "judge ROWS=8", "report", "status", "curves", "tensorboard", "best", "small",
+              "table3", "fig2", "fig3", "reliability", "ensemble ROWS=8", "judge ROWS=8", "report", "status", "curves", "tensorboard", "best", "small", "trials ENGINE=torch",
               "finetune NETGEN=--pretrain-batch=64", "eval ENGINE=torch PRECISION=bf16", "eval AGAIN=1 PRETRAIN_EPOCHS=1 FINETUNE_EPOCHS=2"]
 
 

@@ -102,7 +102,7 @@ def test_options_are_looked_at_each_time(words, checks, target):
     (("WORK=",), "runs/resnet20_cifar10/"), (("WORK=a/b/",), "a/b/runs/resnet20_cifar10/"),
 ])
 def test_what_changes_a_result_is_in_the_folders_name(words, folder):
-    made = " ".join(shlex.split(make("-n", "finetune", "SRC=cifar10", *words).stdout))
+    made = " ".join(shlex.split(make("-n", "finetune", "SRC=cifar10", "TORCH_ENV=venv", *words).stdout))
     assert "--weights=%sfinal.caffemodel" % folder in made
     assert " /" not in made.replace(" /dev/null", "").replace(" >/dev/null", "").split("training.run")[1]
 
