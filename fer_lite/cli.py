@@ -1,10 +1,10 @@
 """Predict the expression of every face in images, folders, videos or from a camera.
 
-    python -m fer_lite photo.jpg                          a table on a terminal, else one line of JSON a face
-    python -m fer_lite clip.mp4 --fps 5 --csv             five frames a second, as CSV
-    python -m fer_lite photos/ --draw drawn/              copies with what was found drawn on them
-    python -m fer_lite 0 --fps 5                          the first camera, until Ctrl-C
-    python -m fer_lite serve                              a server: POST an image, get JSON (--help says more)
+    fer-lite photo.jpg                          a table on a terminal, else one line of JSON a face
+    fer-lite clip.mp4 --fps 5 --csv             five frames a second, as CSV
+    fer-lite photos/ --draw drawn/              copies with what was found drawn on them
+    fer-lite 0 --fps 5                          the first camera, until Ctrl-C
+    fer-lite serve                              a server: POST an image, get JSON (--help says more)
 
 Faces are found by YuNet (fer_lite/yunet, MIT licence); `--faces given` takes each image for a face. An expression is what a
 face shows, not what a person feels: see models/README.md before any use.
@@ -19,7 +19,7 @@ import warnings
 
 import cv2
 
-from fer_lite import copies, drawing, errors, faces, outputs, progress, sources, tracks, video
+from fer_lite import __version__, copies, drawing, errors, faces, outputs, progress, sources, tracks, video
 from fer_lite.predict import DEFAULT, Predictor
 
 
@@ -85,6 +85,7 @@ def main():
         from fer_lite import serve  # the extra [api]
         return serve.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="fer-lite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version="%(prog)s " + __version__)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, video, folder, or a camera's number")
     parser.add_argument("--model", default=DEFAULT, help="folder in models/ or exports/, or an .onnx file; A+B averages two (default: %(default)s)")
     parser.add_argument("--faces", choices=("detect", "given"), default="detect", help="find faces, or take each image for one")
