@@ -58,6 +58,8 @@ def test_each_file_has_its_difference_or_its_reason(exported, here, tmp_path, mo
 def test_a_runtime_that_fails_is_its_last_line(exported, tmp_path):
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"no model")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     with pytest.raises(errors.Fail, match="bad.onnx") as failure:
-        runtimes.scores(sys.executable, "onnx_runtime", str(bad), np.zeros((1, 3, 32, 32), np.float32), str(tmp_path))
+        runtimes.scores(sys.executable, "onnx_runtime", str(bad), np.zeros((1, 3, 32, 32), np.float32), str(scratch))
     assert "\n" not in str(failure.value)
