@@ -1,6 +1,6 @@
 """Train a network again from its record, and say whether it ends in the recorded bytes: `make reproduce MODEL=resnet20_scratch`.
 
-    python3 -m deploy.reproduce models/resnet20_scratch --out reproduced/resnet20_scratch --torch .venv-torch/bin/python
+    python3 -m deploy.reproduce models/resnet20_scratch --out reproduced/resnet20_scratch --torch PYTHON
 
 The record is models/NAME/model.json, with every run that made the network, or the run.json of a run's folder. What it was trained on must be
 there (data/SET), of the recorded content; solvers and nets are this checkout's, and the record says the commit that they were then. The same
