@@ -132,7 +132,7 @@ def test_an_import_changes_no_global():
     if any(importlib.util.find_spec(name) is None for name in ("cv2", "matplotlib", "lmdb", "jinja2", "sklearn")):
         pytest.skip("needs what env/plain.txt lists")
     script = """
-import importlib, os, cv2, matplotlib, sklearn
+import importlib, os, cv2, matplotlib.pyplot, sklearn  # pyplot: the matplotlib of Debian 11 chooses a backend when it is imported
 cv2.setNumThreads(3)
 globals_ = lambda: (dict(os.environ), cv2.getNumThreads(), dict.get(matplotlib.rcParams, "backend"))
 before = globals_()
