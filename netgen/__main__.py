@@ -67,14 +67,15 @@ def write_recipes(root="", header=HEADER, put=text.write):
     """Write the nets and solvers of paper/recipe.py under the folder `root`; the paths written."""
     data, written = os.path.join(root, "data", "ferplus_votes"), []
     for each in recipe.RECIPES.values():
-        name = "%s, ResNet-%d on %dx%d faces" % (each.name, each.depth, recipe.SIDE, recipe.SIDE)
+        side = recipe.side(each)
+        name = "%s, ResNet-%d on %dx%d faces" % (each.name, each.depth, side, side)
         form = dict(widths=[each.width * times for times in (1, 2, 4)])
         train, deploy, solve = (os.path.join(root, name % each.name) for name in (
             "prototxt/%s_train.prototxt", "prototxt/%s_deploy.prototxt", "solvers/%s.prototxt"))
         put(train, resnet.train_net(
             each.depth, "ferplus", len(facts.EXPRESSIONS), os.path.join(data, "train_lmdb"), os.path.join(data, "valid_lmdb"),
             os.path.join(data, "mean.binaryproto"), each.batch, recipe.VALID_BATCH, crop=0, name=name, **form), header)
-        put(deploy, resnet.deploy_net(each.depth, "ferplus", len(facts.EXPRESSIONS), 1, recipe.SIDE, name, **form), header)
+        put(deploy, resnet.deploy_net(each.depth, "ferplus", len(facts.EXPRESSIONS), 1, side, name, **form), header)
         put(solve, solver.falling(train, os.path.join(root, "runs", each.name), each, recipe.TRAIN, recipe.VALID,
                                          recipe.VALID_BATCH, recipe.EPOCHS_A_VALIDATION), header)
         written += [train, deploy, solve]

@@ -39,7 +39,7 @@ class RecipeEngine(engine.TorchEngine):
         self.faces = Faces(layer, seed, recipe.augment, self.device)
         self.dtype = self.data[m.TRAIN].dtype
         trunk = _without_loss(net)
-        shapes = {"data": (layer.data_param.batch_size, 3, recipes.SIDE, recipes.SIDE)}
+        shapes = {"data": (layer.data_param.batch_size, 3, recipes.side(recipe), recipes.side(recipe))}
         self.scorer = nets.Net(trunk, m.TRAIN, shapes, self.device, blobs=self.blobs)
         self.scores = net_facts.final_layer(net).top[0]
         self.average = self.blobs.values.detach().clone()
