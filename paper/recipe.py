@@ -21,7 +21,7 @@ FACES = Augment(mirror=True, degrees=15.0, shift=0.08, zoom=0.12, contrast=0.3, 
 RECIPES = {
     "best": Recipe("best", 20, 16, 50, 128, 0.1, 0.0005, ((0.6, 32), (1.0, 48)), FACES, 0.998),
     # 36x36 pixels: at 48 it would need 15.7 million multiply-accumulates, and 10 are what the smallest devices are given.
-    "small": Recipe("small", 14, 8, 60, 128, 0.1, 0.0002, ((1.0, 36),), FACES, 0.998),
+    "small": Recipe("small", 14, 8, 40, 128, 0.1, 0.0002, ((1.0, 36),), FACES, 0.998),
 }
 TRAIN, VALID = 28555, 3577  # images of data/ferplus_votes
 VALID_BATCH = 73  # divides the validation part
