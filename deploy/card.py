@@ -1,6 +1,7 @@
 """A trained network for models/: its files, checked, with a model card that says how it was made, how good it is, what it is not for.
 
     python -m deploy.card runs/torch/resnet20_ferplus_from_cifar10/trial1 --name resnet20_cifar10
+    python -m deploy.card                         the cards of all networks again, from their model.json
 
 Everything in the card comes from the run's run.json, log.csv and metrics_SPLIT.json, the data's manifest.json, and what the export
 measured. The table of all networks and the checksums are written again each time.
@@ -142,7 +143,19 @@ def card(about, row):
     parts += [_files(about), _making(runs, about), USE, "## Licences of the data behind it\n\n" + "\n".join(
         "- " + LICENCES[name] for name in data_sets(runs) or ["ferplus"])
         + "\n\nThe weights are given out for the uses above, as far as these terms allow; this project claims no more rights to them than it has."]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([head(about), *parts]) + "\n"
+
+
+def head(about):
+    """The YAML before a card, which Hugging Face reads (its docs/hub/model-cards): terms, task, and what ONNX Runtime was measured at."""
+    lines = ["license: other", "license_name: fer-lite-weights", "license_link: LICENSE.md", "pipeline_tag: image-classification",
+             "tags: [facial-expression-recognition, ferplus, onnx, caffe]"]
+    a, views = about.get("accuracy", {}), (("ten_crops", views_of(about)), ("one_crop", "one crop"))
+    if a:
+        lines += ["metrics: [accuracy]", "model-index:", "- name: %s" % about["name"], "  results:", "  - task: {type: image-classification}",
+                  "    dataset: {type: ferplus, name: FER+, split: %s, args: {n: %d}}" % (_part(a["split"]), a["n"]), "    metrics:"]
+        lines += ['    - {type: accuracy, value: %s, name: "%s, %s"}' % (a[file][key], file, view) for file in (names.FLOAT, names.INT8) if file in a for key, view in views]
+    return "\n".join(["---", *lines, "---"])
 
 
 def _accuracy(about, row):
@@ -301,23 +314,41 @@ def make(model, name, root, data_folder, split, caffe):
     os.makedirs(root, exist_ok=True)
     about = export.export(path, os.path.join(root, name), data_folder, split, caffe, name=name, more=more,
                           extra=lambda facts_: {README: card(facts_, row)}, temperature=more.get("calibration", {}).get("temperature", 1.0))
+    finish(root)
+    return about
+
+
+def rewrite(root):
+    """Each card of `root` again, from its model.json."""
+    for name in check.networks(root):
+        about = names.facts(os.path.join(root, name))
+        with files.replacing(os.path.join(root, name, README)) as temporary, open(temporary, "w") as f:
+            f.write(card(about, facts.row(about["row"]) if about.get("row") else None))
+    finish(root)
+
+
+def finish(root):
+    """What speaks of all networks of `root`: the table and the checksums; a signature of other files is removed."""
     write_overview(root)
     check.write_checksums(root)
     if signature.withdraw(root):
         print("the signature was of other files and is removed: `make sign KEY=... SIGNER=...`")
-    return about
 
 
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python -m deploy.card", description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="a run's folder, or its caffemodel")
-    parser.add_argument("--name", required=True, help="name of its folder in models/")
+    parser.add_argument("model", nargs="?", help="a run's folder, or its caffemodel (default: write the cards of --root again)")
+    parser.add_argument("--name", help="name of its folder in models/")
     parser.add_argument("--root", default="models")
     parser.add_argument("--data", default="data/ferplus")
     parser.add_argument("--split", default="valid")
     parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')
     args = parser.parse_args()
+    if bool(args.model) != bool(args.name):
+        parser.error("a model and its --name belong together")
+    if not args.model:
+        return rewrite(args.root)
     about = make(args.model, args.name, args.root, args.data, args.split, args.caffe)
     print(export.report(about, os.path.join(args.root, args.name)))
 

@@ -1,6 +1,8 @@
 """Export, model cards and checks: every file against real Caffe, what it says of itself, and that nothing wrong is kept."""
+import filecmp
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -284,6 +286,16 @@ def test_a_model_card_tells_how_it_was_made_and_how_good_it_is(shipped):
         assert said in text_, said
     with open(os.path.join(root, "README.md")) as f:
         assert "[resnet20_cifar10](resnet20_cifar10/README.md) | 2 | 280K" in f.read()
+
+
+def test_the_cards_that_are_shipped_are_those_of_their_facts(tmp_path):
+    """`python -m deploy.card` writes them again, and nothing changes."""
+    root = str(tmp_path / "models")
+    shutil.copytree(os.path.join(ROOT, "models"), root)
+    card.rewrite(root)
+    assert not filecmp.dircmp(root, os.path.join(ROOT, "models")).diff_files
+    for name in check.networks(root):
+        assert not filecmp.dircmp(os.path.join(root, name), os.path.join(ROOT, "models", name)).diff_files
 
 
 def test_checksums_cover_every_file_and_name_what_is_wrong(shipped):

@@ -108,6 +108,21 @@ def test_every_percentage_is_of_a_result_that_is_kept(page):
     assert not named - shown, "docs/results/figures.csv names what this page does not say"
 
 
+@pytest.mark.parametrize("page", CARDS)
+def test_a_card_is_that_of_its_network_with_a_head_for_hugging_face(page):
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML, which Caffe brings")
+    about = json.loads(read(os.path.dirname(page) + "/model.json"))
+    _, head, text = read(page).split("---\n", 2)
+    head = yaml.safe_load(head)
+    assert (head["license"], head["pipeline_tag"], head["metrics"]) == ("other", "image-classification", ["accuracy"]) and "onnx" in head["tags"]
+    (index,) = head["model-index"]
+    assert index["name"] == about["name"] and text.startswith("\n# %s\n" % about["name"])
+    (result,) = index["results"]  # Hugging Face refuses a card without these
+    assert result["task"]["type"] and result["dataset"]["type"] and result["dataset"]["name"] and result["dataset"]["args"]["n"] == about["accuracy"]["n"]
+    assert [metric["value"] for metric in result["metrics"]] == [about["accuracy"][file][views] for file in ("model.onnx", "model_int8.onnx")
+                                                                 for views in ("ten_crops", "one_crop")]
+
+
 def test_the_costs_are_those_that_describe_prints():
     printed = subprocess.run([sys.executable, "-m", "netgen.describe"], cwd=ROOT, stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
     assert "\n".join(("    " + line).rstrip() for line in printed.rstrip().splitlines()) in read("docs/training.md")
