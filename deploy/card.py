@@ -19,7 +19,7 @@ from deploy import check, export, signature
 from evaluation import scores as scores_file
 from evaluation import votes
 from evaluation.report import show
-from fer_lite import names
+from fer_lite import names, verify
 from netgen import describe
 from paper import experiments, facts, ours
 from training import transplant
@@ -257,7 +257,7 @@ def overview(root):
     """The table of all networks for models/README.md."""
     lines = ["| network | paper's row | parameters | ten crops | one crop | int8, ten crops | n, part | the paper (PrivateTest) |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
-    for name in check.networks(root):
+    for name in verify.networks(root):
         about = names.facts(os.path.join(root, name))
         a, row = about.get("accuracy", {}), about.get("row")
         paper_row = facts.row(row) if row else None
@@ -320,7 +320,7 @@ def make(model, name, root, data_folder, split, caffe):
 
 def rewrite(root):
     """Each card of `root` again, from its model.json."""
-    for name in check.networks(root):
+    for name in verify.networks(root):
         about = names.facts(os.path.join(root, name))
         with files.replacing(os.path.join(root, name, README)) as temporary, open(temporary, "w") as f:
             f.write(card(about, facts.row(about["row"]) if about.get("row") else None))

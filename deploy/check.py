@@ -17,13 +17,12 @@ from common.drawn import faces
 from data_prep import images
 from deploy import caffe_scores
 from evaluation import data
-from fer_lite import crops, names, runtimes
+from fer_lite import crops, names, runtimes, verify
 from paper import facts
 
 TOLERANCE = 1e-4  # largest difference of a probability that summing float32 in another order may make
 CAFFE = "Caffe, deploy.prototxt"
 FACES, IMAGES, SEED = 8, 12, 7  # drawn and real ones in a check; ten crops each
-CHECKSUMS = "SHA256SUMS"
 
 
 def drawn_faces(count=FACES, seed=SEED):
@@ -101,45 +100,15 @@ def _int8(name):
     return name.endswith(names.INT8)
 
 
-def checksums(root):
-    """{path below `root`: SHA-256} of the files of the networks there."""
-    found = {}
-    for folder in networks(root):
-        for name in sorted(os.listdir(os.path.join(root, folder))):
-            path = os.path.join(folder, name)
-            found[path] = files.sha256(os.path.join(root, path))
-    return found
-
-
-def networks(root):
-    """Names of the networks in the folder `root`."""
-    return sorted(name for name in os.listdir(root) if os.path.exists(os.path.join(root, name, names.FACTS))) if os.path.isdir(root) else []
-
-
 def write_checksums(root):
     """SHA256SUMS of `root`, as `sha256sum -c` reads it."""
-    with files.replacing(os.path.join(root, CHECKSUMS)) as temporary, open(temporary, "w") as f:
-        f.writelines("%s  %s\n" % (digest, path) for path, digest in checksums(root).items())
+    with files.replacing(os.path.join(root, verify.SUMS)) as temporary, open(temporary, "w") as f:
+        f.writelines("%s  %s\n" % (digest, path) for path, digest in verify.checksums(root).items())
 
 
 def check_checksums(root):
-    """Fail, naming the file, unless `root` holds exactly the files of its SHA256SUMS."""
-    path = os.path.join(root, CHECKSUMS)
-    try:
-        with open(path) as f:
-            wanted = {name: digest for digest, name in (line.split(None, 1) for line in f.read().splitlines() if line.strip())}
-    except FileNotFoundError:
-        raise errors.Fail("%s is not there: get it back (`git checkout models`), or make the networks again with `make model`" % path) from None
-    except ValueError:
-        raise errors.Fail("%s is damaged: get it back (`git checkout models`)" % path) from None
-    there = checksums(root)
-    for name in sorted(set(wanted) | set(there)):
-        if wanted.get(name) != there.get(name):
-            problem = ("is missing" if name not in there else "is in no line of SHA256SUMS" if name not in wanted else
-                       "is not the file of SHA256SUMS")
-            raise errors.Fail("%s %s: get it back (`git checkout models`) or make it again with `make model`"
-                              % (os.path.join(root, name), problem))
-    return len(there)
+    """How many files `root` holds. Fail, naming the file, unless they are those of its SHA256SUMS."""
+    return verify.verify(root, "get it back (`git checkout models`) or make it again with `make model`")
 
 
 @errors.main
@@ -148,7 +117,7 @@ def main():
     parser.add_argument("root", nargs="?", default="models")
     parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')
     args = parser.parse_args()
-    found = networks(args.root)
+    found = verify.networks(args.root)
     if not found:
         raise errors.Fail("there are no networks in %s: make one with `make model MODEL=runs/... NAME=...`" % args.root)
     print("checksums of %d files are right" % check_checksums(args.root))

@@ -17,9 +17,10 @@ import subprocess
 
 from common import errors, files
 from deploy import check
+from fer_lite.verify import SUMS
 
 NAMESPACE = "fer-lite"
-SIGNATURE, SIGNERS = check.CHECKSUMS + ".sig", "allowed_signers"
+SIGNATURE, SIGNERS = SUMS + ".sig", "allowed_signers"
 
 
 def sign(root, key, signer):
@@ -28,7 +29,7 @@ def sign(root, key, signer):
     check.check_checksums(root)
     if any(c.isspace() for c in signer) or not signer:
         raise errors.Fail("SIGNER=%s: a name without blanks, such as an address" % signer)
-    sums = os.path.join(root, check.CHECKSUMS)
+    sums = os.path.join(root, SUMS)
     with files.replacing(os.path.join(root, SIGNATURE)) as temporary:
         with open(sums, "rb") as f, open(temporary, "wb") as made:
             _ssh_keygen("the key %s" % key, ["-Y", "sign", "-f", key, "-n", NAMESPACE], stdin=f, stdout=made)
@@ -65,9 +66,9 @@ def verify(root, signers=None):
     if not os.path.exists(signers):
         raise errors.Fail("%s is not there, so nobody can tell who signed %s: get it back (`git checkout models`), or give yours as SIGNERS=FILE"
                           % (signers, signature))
-    bad = "%s is not signed by anyone that %s names" % (os.path.join(root, check.CHECKSUMS), signers)
+    bad = "%s is not signed by anyone that %s names" % (os.path.join(root, SUMS), signers)
     name = _ssh_keygen(bad, ["-Y", "find-principals", "-s", signature, "-f", signers]).splitlines()[0]
-    with open(os.path.join(root, check.CHECKSUMS), "rb") as f:
+    with open(os.path.join(root, SUMS), "rb") as f:
         _ssh_keygen(bad, ["-Y", "verify", "-f", signers, "-I", name, "-n", NAMESPACE, "-s", signature], stdin=f)
     return name
 
@@ -109,7 +110,7 @@ def main():
 def said(root, signers=None):
     """A line on who signed. Fail as `verify`."""
     name = verify(root, signers)
-    sums = os.path.join(root, check.CHECKSUMS)
+    sums = os.path.join(root, SUMS)
     return "%s is signed by %s" % (sums, name) if name else "%s is not signed: its sums tell damage, not who made the files" % sums
 
 

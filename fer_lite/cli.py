@@ -5,6 +5,7 @@
     fer-lite photos/ --draw drawn/              copies with what was found drawn on them
     fer-lite 0 --fps 5                          the first camera, until Ctrl-C
     fer-lite serve                              a server: POST an image, get JSON (--help says more)
+    fer-lite verify                             whether the networks here are those that were made
 
 Faces are found by YuNet (fer_lite/yunet, MIT licence); `--faces given` takes each image for a face. An expression is what a
 face shows, not what a person feels: see models/README.md before any use.
@@ -19,7 +20,7 @@ import warnings
 
 import cv2
 
-from fer_lite import __version__, copies, drawing, errors, faces, outputs, progress, sources, tracks, video
+from fer_lite import __version__, copies, drawing, errors, faces, outputs, progress, sources, tracks, verify, video
 from fer_lite.predict import DEFAULT, Predictor
 
 
@@ -84,6 +85,8 @@ def main():
     if sys.argv[1:2] == ["serve"]:
         from fer_lite import serve  # the extra [api]
         return serve.main(sys.argv[2:])
+    if sys.argv[1:2] == ["verify"]:
+        return verify.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="fer-lite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version="%(prog)s " + __version__)
     parser.add_argument("sources", nargs="+", metavar="SOURCE", help="image, video, folder, or a camera's number")

@@ -7,6 +7,8 @@ from typing import Any
 
 from fer_lite import errors
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = HERE if os.path.isdir(os.path.join(HERE, "models")) else os.path.dirname(HERE)  # models/ lies in the installed package, or beside it
 CAFFE = (("deploy.prototxt", "net.caffemodel"), ("folded.prototxt", "folded.caffemodel"))
 FLOAT = "model.onnx"  # any batch
 BATCH1 = "model_batch1.onnx"

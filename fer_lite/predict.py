@@ -19,8 +19,6 @@ import numpy as np
 
 from fer_lite import crops, errors, faces, names, runtimes, sources
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = HERE if os.path.isdir(os.path.join(HERE, "models")) else os.path.dirname(HERE)  # models/ lies in the installed package, or beside it
 DEFAULT = os.path.join("models", "resnet20_votes")
 BATCH = 32  # images that are in memory at once, and whose faces go through the network together
 UNCERTAIN = "uncertain"
@@ -134,13 +132,13 @@ def _names(model):
 
 def _model_file(model):
     """The ONNX file that a model's name means, looked for here, then in this repository."""
-    for place in (model, os.path.join(ROOT, model), os.path.join(ROOT, "models", model)):
+    for place in (model, os.path.join(names.ROOT, model), os.path.join(names.ROOT, "models", model)):
         if os.path.isdir(place) and os.path.exists(os.path.join(place, names.FLOAT)):
             return os.path.join(place, names.FLOAT)
         if os.path.isfile(place):
             if not place.endswith(".onnx"):
                 raise errors.Fail("%s is no ONNX model: take a model.onnx or the folder that holds one (`make export` writes it)" % place)
             return place
-    there = sorted(os.listdir(os.path.join(ROOT, "models"))) if os.path.isdir(os.path.join(ROOT, "models")) else []
+    there = sorted(os.listdir(os.path.join(names.ROOT, "models"))) if os.path.isdir(os.path.join(names.ROOT, "models")) else []
     raise errors.Fail("there is no model %s (in models/: %s): MODEL is a folder that `make export` wrote, or its model.onnx"
-                      % (model, ", ".join(name for name in there if os.path.isdir(os.path.join(ROOT, "models", name))) or "none"))
+                      % (model, ", ".join(name for name in there if os.path.isdir(os.path.join(names.ROOT, "models", name))) or "none"))

@@ -21,7 +21,7 @@ from common.caffe import binary, text
 from common.caffe import messages as m
 from deploy import caffe_scores, card, check, export, onnx_net, quantize
 from evaluation import data
-from fer_lite import crops, names, runtimes
+from fer_lite import crops, names, runtimes, verify
 from netgen import weights
 from paper import facts
 from training import loop
@@ -294,13 +294,13 @@ def test_the_cards_that_are_shipped_are_those_of_their_facts(tmp_path):
     shutil.copytree(os.path.join(ROOT, "models"), root)
     card.rewrite(root)
     assert not filecmp.dircmp(root, os.path.join(ROOT, "models")).diff_files
-    for name in check.networks(root):
+    for name in verify.networks(root):
         assert not filecmp.dircmp(os.path.join(root, name), os.path.join(ROOT, "models", name)).diff_files
 
 
 def test_checksums_cover_every_file_and_name_what_is_wrong(shipped):
     root, _, _ = shipped
-    assert subprocess.run(["sha256sum", "--quiet", "-c", check.CHECKSUMS], cwd=root).returncode == 0
+    assert subprocess.run(["sha256sum", "--quiet", "-c", verify.SUMS], cwd=root).returncode == 0
     assert check.check_checksums(root) == len(os.listdir(os.path.join(root, "resnet20_cifar10")))
     path = os.path.join(root, "resnet20_cifar10", "folded.prototxt")
     with open(path) as f:
@@ -342,7 +342,7 @@ def test_a_card_is_not_made_of_other_weights_or_a_bad_name(shipped, tmp_path):
     (tmp_path / "metrics_valid.json").write_text(json.dumps(metrics))
     with pytest.raises(errors.Fail, match="of other weights: test it again"):
         card.make(str(tmp_path), "resnet20_other", root, data_folder, "valid", "")
-    assert check.networks(root) == ["resnet20_cifar10"]
+    assert verify.networks(root) == ["resnet20_cifar10"]
 
 
 def test_the_snippets_of_models_readme_run(tmp_path):

@@ -55,8 +55,38 @@ def test_the_wheel_has_what_use_needs_and_nothing_else(wheel, tmp_path):
            if os.path.isfile(path) and "__pycache__" not in path}
     networks = {"fer_lite/%s/%s" % (network.replace(os.sep, "/"), name) for network in (predict.DEFAULT, "models/resnet32_cifar10")
                 for name in ("model.onnx", "model_int8.onnx", "model.json", "README.md")}
-    assert own | networks | {"fer_lite/models/LICENSE.md"} == names
+    assert own | networks | {"fer_lite/models/LICENSE.md", "fer_lite/models/SHA256SUMS"} == names
     assert "Version: %s\n" % __version__ in about and "License-Expression: MIT\n" in about
+
+
+def verified(python_, package):
+    """(exit status, output) of `fer-lite verify` by the package in a folder."""
+    ran = subprocess.run([python_, "-m", "fer_lite", "verify"], cwd=package, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert ran.stdout.count("\n") == 1
+    return ran.returncode, ran.stdout
+
+
+@pytest.mark.slow
+def test_the_package_verifies_its_own_networks(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as z:
+        z.extractall(str(tmp_path))
+    models = tmp_path / "fer_lite" / "models"
+    assert verified(sys.executable, str(tmp_path)) == (0, "%s: all 8 files are those of SHA256SUMS\n" % models)
+    network = models / "resnet20_votes" / "model.onnx"
+    content = network.read_bytes()
+    for wrong in (content[:-1] + bytes([content[-1] ^ 1]), content[:-1], None):
+        network.unlink()
+        if wrong:
+            network.write_bytes(wrong)
+        status, said = verified(sys.executable, str(tmp_path))
+        assert status == 1 and said.startswith("error: %s is " % network) and "install" in said
+    (models / "SHA256SUMS").unlink()
+    assert verified(sys.executable, str(tmp_path))[0] == 1
+
+
+def test_a_checkout_verifies_its_own_networks():
+    with open(os.path.join(ROOT, "models", "SHA256SUMS")) as f:
+        assert verified(sys.executable, ROOT) == (0, "%s: all %d files are those of SHA256SUMS\n" % (os.path.join(ROOT, "models"), len(f.readlines())))
 
 
 def python(version):
@@ -79,6 +109,7 @@ def test_it_installs_in_a_clean_environment(wheel, tmp_path, version, wanted):
     run(python_, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel, *wanted)
     said = run(python_, "-I", "-c", USE, ROOT, cwd=str(tmp_path))
     assert said.split()[0] in wheel
+    assert " all 8 files " in run(str(tmp_path / "venv" / "bin" / "fer-lite"), "verify", cwd=str(tmp_path))
     missing = subprocess.run([str(tmp_path / "venv" / "bin" / "fer-lite"), "nowhere.jpg"], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              universal_newlines=True)
     assert missing.returncode == 1 and missing.stdout == "" and missing.stderr.count("\n") == 1 and "nowhere.jpg" in missing.stderr

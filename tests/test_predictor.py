@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import fer_lite
-from fer_lite import crops, errors, faces, names, predict, sources
+from fer_lite import crops, errors, faces, names, sources
 
 MODEL = "resnet20_cifar10"
 
@@ -109,7 +109,7 @@ def test_below_the_threshold_a_label_is_uncertain(small):
 
 
 def test_how_many_crops_is_the_models_own(tmp_path):
-    folder = os.path.join(predict.ROOT, "models", MODEL)
+    folder = os.path.join(names.ROOT, "models", MODEL)
     shutil.copy(os.path.join(folder, "model.onnx"), str(tmp_path))
     assert fer_lite.Predictor(tmp_path).ten_crops
     (tmp_path / "model.json").write_text(json.dumps(dict(names.facts(folder), crops=1)))
