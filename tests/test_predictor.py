@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import fer_lite
+from benchmarks import predict as bench
 from fer_lite import crops, errors, faces, names, sources
 
 MODEL = "resnet20_cifar10"
@@ -231,3 +232,29 @@ def test_the_package_loads_nothing_before_it_is_asked(tmp_path):
     ran = subprocess.run([sys.executable, "-c", "import sys, fer_lite.errors; assert not {'onnxruntime', 'cv2', 'PIL'} & set(sys.modules)"],
                          cwd=os.path.dirname(os.path.dirname(os.path.abspath(fer_lite.__file__))))
     assert ran.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shown", ("photograph", "drawn"))
+def test_the_speed_of_the_whole_is_measured(monkeypatch, capsys, shown):
+    if shown == "drawn":
+        monkeypatch.setitem(sys.modules, "skimage", None)
+    monkeypatch.setenv("THREADS", "1")
+    monkeypatch.setenv("OPENCV_FFMPEG_THREADS", "1")
+    threads = cv2.getNumThreads()
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["benchmarks.predict", "--images", "2", "--rounds", "1", *arguments])
+        with pytest.raises(SystemExit) as end:
+            bench.main()
+        return (end.value.code or 0, *capsys.readouterr())
+
+    try:
+        status, out, _ = run("--sizes", "320x240", "--faces", "2")
+        lines = [line.split() for line in out.splitlines()[-2:]]
+        assert status == 0 and [line[1:4] for line in lines] == [["320x240", "2", kind] for kind in ("photographs", "video")]
+        assert all(float(line[4]) > 0 and float(line[6]) == pytest.approx(float(line[4]) / float(line[5]), rel=0.1) for line in lines)
+        status, out, err = run("--sizes", "64x64", "--faces", "8")  # faces of a few pixels
+        assert (status, out, err.splitlines()[-1].startswith("error: ")) == (1, "", True) and "--sizes" in err
+    finally:
+        cv2.setNumThreads(threads)
