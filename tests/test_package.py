@@ -71,7 +71,8 @@ def test_the_package_verifies_its_own_networks(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as z:
         z.extractall(str(tmp_path))
     models = tmp_path / "fer_lite" / "models"
-    assert verified(sys.executable, str(tmp_path)) == (0, "%s: all 8 files are those of SHA256SUMS\n" % models)
+    count = len(list(models.glob("*/*")))
+    assert count >= 8 and verified(sys.executable, str(tmp_path)) == (0, "%s: all %d files are those of SHA256SUMS\n" % (models, count))
     network = models / "resnet20_votes" / "model.onnx"
     content = network.read_bytes()
     for wrong in (content[:-1] + bytes([content[-1] ^ 1]), content[:-1], None):
@@ -109,7 +110,7 @@ def test_it_installs_in_a_clean_environment(wheel, tmp_path, version, wanted):
     run(python_, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel, *wanted)
     said = run(python_, "-I", "-c", USE, ROOT, cwd=str(tmp_path))
     assert said.split()[0] in wheel
-    assert " all 8 files " in run(str(tmp_path / "venv" / "bin" / "fer-lite"), "verify", cwd=str(tmp_path))
+    assert " files are those of SHA256SUMS" in run(str(tmp_path / "venv" / "bin" / "fer-lite"), "verify", cwd=str(tmp_path))
     missing = subprocess.run([str(tmp_path / "venv" / "bin" / "fer-lite"), "nowhere.jpg"], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              universal_newlines=True)
     assert missing.returncode == 1 and missing.stdout == "" and missing.stderr.count("\n") == 1 and "nowhere.jpg" in missing.stderr
