@@ -2,12 +2,15 @@
 import base64
 import csv
 import io
+import os
 import re
+import sys
 from html.parser import HTMLParser
 
 import page_in_chromium
 import pytest
 import synthetic_scores
+from evaluation_data import write_part
 
 from evaluation import metrics, scores
 from evaluation.report import draw, figures, page, results, rows, tables
@@ -123,9 +126,35 @@ def test_the_page_says_what_it_was_made_from(html):
     assert "row 11 (ResNet-32 from CINIC-10): trial 4" in top and "n = 300" in top
 
 
-def test_a_page_without_data_says_why_there_are_no_examples(some, tmp_path):
+def test_a_page_without_data_says_why_there_are_no_examples(some, tmp_path, capsys):
     text = page.render(page.context(some, str(tmp_path)))
     assert "No pictures: " in text and "is not there" in text
+    said = capsys.readouterr().err
+    assert said.startswith("warning: ") and said.count("\n") == 1 and str(tmp_path) in said and "make data" in said
+
+
+def cut(path):
+    """Half of an LMDB's file; its head stays, so LMDB itself would open it."""
+    os.truncate(path, os.path.getsize(path) // 2)
+
+
+def scribbled(path):
+    """Its head stays, and every page further on is none."""
+    with open(path, "r+b") as f:
+        f.seek(2 * 4096)
+        f.write(b"\xff" * (os.path.getsize(path) - 2 * 4096))
+
+
+@pytest.mark.parametrize("harm", [cut, scribbled])
+def test_a_page_stops_where_the_data_are_damaged(some, tmp_path, monkeypatch, capsys, harm):
+    write_part(str(tmp_path / "ferplus"), "test", 300)
+    harm(tmp_path / "ferplus" / "test_lmdb" / "data.mdb")
+    monkeypatch.setattr(sys, "argv", ["page", "--runs", some.runs.folder, "--data", str(tmp_path / "ferplus"), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as end:
+        page.main()
+    said = capsys.readouterr().err
+    assert end.value.code == 1 and said.startswith("error: ") and said.count("\n") == 1
+    assert str(tmp_path / "ferplus" / "test_lmdb") in said and "make data SRC=ferplus" in said and not os.path.exists(tmp_path / "out")
 
 
 needs_chromium = pytest.mark.skipif(

@@ -27,12 +27,16 @@ def opened(path: str, readahead: bool = True) -> lmdb.Environment:
     try:
         environment = lmdb.open(path, readonly=True, lock=False, readahead=readahead)
     except lmdb.Error as mistake:
-        raise Damaged("%s is damaged (%s): %s" % (path, str(mistake).replace(path + ": ", ""), remedy(path))) from None
+        raise _damaged(path, mistake) from None
     whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if os.path.getsize(os.path.join(path, "data.mdb")) < whole:
         environment.close()
         raise Damaged("%s is cut short: %s" % (path, remedy(path)))
     return environment
+
+
+def _damaged(path: str, mistake: lmdb.Error) -> Damaged:
+    return Damaged("%s is damaged (%s): %s" % (path, str(mistake).replace(path + ": ", ""), remedy(path)))
 
 
 def _check_head(path: str) -> None:
@@ -65,7 +69,10 @@ def first(path: str) -> tuple[int, tuple]:
 def read_images(folder: str, keys: Iterable[str]) -> np.ndarray:
     """The images of some keys (str) of an LMDB: uint8 N x C x H x W."""
     with opened(folder) as env, env.begin() as transaction:
-        found = [transaction.get(str(key).encode()) for key in keys]
+        try:
+            found = [transaction.get(str(key).encode()) for key in keys]
+        except lmdb.Error as mistake:  # a page further on
+            raise _damaged(folder, mistake) from None
     if None in found:
         raise errors.Fail("%s has no image %s: the scores are of another LMDB; make them again with `make eval AGAIN=1`"
                           % (folder, keys[found.index(None)]))

@@ -11,6 +11,7 @@ import datetime
 import functools
 import io
 import os
+import sys
 from collections import namedtuple
 
 import jinja2
@@ -140,7 +141,10 @@ def per_class_table(judgement):
 
 
 def examples(result, data_folder, split):
-    """(worst, best, why there are none): the Examples of a Result's first trial that it is surest of, wrong and right."""
+    """(worst, best, why there are none): the Examples of a Result's first trial that it is surest of, wrong and right.
+
+    Without them the page is made all the same, with a warning; an LMDB that is there and damaged is a Fail.
+    """
     trial = min(result.trials)
     s = result.trials[trial]
     confidence, predicted = s.probabilities.max(axis=1), s.probabilities.argmax(axis=1)
@@ -150,7 +154,10 @@ def examples(result, data_folder, split):
     right = [i for some in by_class for i in some]
     try:
         return [_examples(s, some, data_folder, split) for some in (wrong, right)] + [None]
+    except lmdbs.Damaged:
+        raise
     except errors.Fail as reason:
+        print("warning: the page has no example faces: %s" % reason, file=sys.stderr)
         return [], [], str(reason)
 
 
