@@ -1,11 +1,13 @@
 # Faults, hostile files, signatures and runs done again. Included by the Makefile.
 #   make anomaly [STAGES=build,train] [MOST=20] [ENGINE=torch]     every n-th call that changes a file fails: hours; MOST: so many of each kind
+#   make soak [KILLS=200] [ENGINE=torch] [SRC=cifar10]              trainings killed at random moments and continued, on the data's first 2,000 images
 #   make fuzz SECONDS=3600 [TARGETS=pickle,tar]                    coverage-guided, FUZZ_FOUND holds what is found
 #   make reproduce MODEL=models/resnet20_scratch                  train it again from its record: the same bytes?
 #   make sign KEY=~/.ssh/id_ed25519 SIGNER=me@example.org          models/SHA256SUMS.sig; `make models-check` verifies it
 
 STAGES     ?= build,ferplus,transplant,train,test,report,export
 MOST       ?= 0
+KILLS      ?= 200
 SECONDS    ?= 60
 TARGETS    ?=
 FUZZ_ENV   ?= $(call cached,fuzz,fuzz plain)
@@ -14,9 +16,10 @@ KEY        ?=
 SIGNER     ?=
 SIGNERS    ?=
 ANOMALY    := $(W)anomaly_work
+SOAK       := $(W)soak_work
 $(call renew_venv,$(FUZZ_ENV))
 
-.PHONY: anomaly fuzz sign reproduce
+.PHONY: anomaly soak fuzz sign reproduce
 
 anomaly: $(if $(filter torch,$(ENGINE)),$(TORCH_ENV)/.complete,env) ## make every n-th write, fsync, rename, ... of each stage fail, and cut the power there (hours; MOST=20)
 	@rm -rf $(call q,$(ANOMALY)) && mkdir -p $(call q,$(ANOMALY))
@@ -25,6 +28,11 @@ anomaly: $(if $(filter torch,$(ENGINE)),$(TORCH_ENV)/.complete,env) ## make ever
 	@$(if $(findstring $(comma)export,$(STAGES)),$(MAKE) $(call q,$(DEPLOY_ENV)/.complete-export) && \
 	  $(DEPLOY_RUN) tests/anomaly.py --folder=$(call q,$(ANOMALY)) --library=$(call q,$(ANOMALY)/anomaly.so) --stages export --most=$(call q,$(MOST)))
 	@rm -rf $(call q,$(ANOMALY))
+
+soak: $(W)data/$(SRC)/manifest.json $(W)data/ferplus/manifest.json | env ## kill trainings of both stages at random moments and continue them: the same bytes? (KILLS=200)
+	@rm -rf $(call q,$(SOAK)) && mkdir -p $(call q,$(SOAK))
+	@$(PYTHON) tests/soak.py --folder=$(call q,$(SOAK)) --data=$(call q,$(W)data) --source=$(call q,$(SRC)) --engine $(ENGINE) --kills=$(call q,$(KILLS))
+	@rm -rf $(call q,$(SOAK))
 
 $(FUZZ_ENV)/.complete: env/fuzz.txt env/plain.txt
 	@$(call make_venv,$(FUZZ_ENV),$(CHECK_PYTHON),atheris and what reads files (a minute),FUZZ_ENV)

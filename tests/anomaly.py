@@ -189,9 +189,7 @@ class Cases:
         open(self.journal, "w").close()
         said = os.path.join(self.folder, "said")
         open(said, "w").close()
-        child = os.fork()
-        if not child:
-            self._become(said, n, error, always, extra)
+        child = started(self.main, [self.stage.module] + self.stage.arguments + list(extra), self.work, said, lambda: self.plan.disturb(n, error, always))
         ended, asked = time.monotonic() + PATIENCE, False
         while True:
             pid, status = os.waitpid(child, os.WNOHANG)
@@ -208,26 +206,30 @@ class Cases:
         self.plan.disturb(0, 0, 0, reset=False)
         return (-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)), words
 
-    def _become(self, said, n, error, always, extra):
-        status = 70
-        try:
-            handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, 1)
-            os.dup2(handle, 2)
-            os.chdir(self.work)
-            sys.argv = [self.stage.module] + self.stage.arguments + list(extra)
-            self.plan.disturb(n, error, always)
-            self.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(BaseException):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(status if isinstance(status, int) else 1)
+
+def started(main, arguments, folder, said, first=lambda: None):
+    """The pid of a process of its own that calls `first` and a command's `main` (with sys.argv: `arguments`) in `folder`, its words in the file `said`."""
+    child, status = os.fork(), 70
+    if child:
+        return child
+    try:
+        handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        os.chdir(folder)
+        sys.argv = arguments
+        first()
+        main()
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 1)
 
 
 def drop_unsynced(journal):
