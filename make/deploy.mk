@@ -39,12 +39,12 @@ DEPLOY_NEEDS = $(if $(filter none,$(CAFFE)),,env)
 DEPLOY_SPLIT = $(if $(filter file,$(origin SPLIT)),valid,$(SPLIT))
 
 # pip puts a changed list into the environment that is there; the marks say that all of it is.
-$(DEPLOY_ENV)/.complete: env/deploy.txt
+$(DEPLOY_ENV)/.complete: env/deploy.lock
 	@$(DEPLOY_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "error: this needs Python 3.10 or later, and $(DEPLOY_PYTHON) is none: set DEPLOY_PYTHON=python3.12 or the like" >&2; exit 1; }
 	@$(call make_venv,$(DEPLOY_ENV),$(DEPLOY_PYTHON),NumPy$(comma) OpenCV and ONNX Runtime (half a minute),DEPLOY_ENV)
 	@echo '*' > $(call q,$(DEPLOY_ENV))/.gitignore
-	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt
+	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) --require-hashes -r env/deploy.lock
 	@touch $(call q,$@)
 
 $(DEPLOY_ENV)/.complete-export: env/export.txt $(DEPLOY_ENV)/.complete

@@ -129,7 +129,8 @@ def main():
     counts, trained, failed, left = dict.fromkeys((each.out for each in stages), 0), 0, 0, args.kills
     while left > 0:
         one = stages[trained % len(stages)]
-        met, wrong = killed(one, (dict(after=moments.uniform(0, one.seconds)) for _ in range(left)))
+        # Later with each kill: a machine that has become slower would never reach the next snapshot.
+        met, wrong = killed(one, (dict(after=moments.uniform(0, one.seconds * (1 + n / 2))) for n in range(left)))
         counts[one.out], left, trained, failed = counts[one.out] + met, left - met, trained + 1, failed + bool(wrong)
         print("%s: %d kills, %s" % (one.out, met, wrong or "the same bytes"), flush=True)
     print("%s: %d kills (%s) in %d runs, %d wrong" % (args.engine, args.kills, ", ".join("%s %d" % pair for pair in counts.items()), trained, failed))
