@@ -239,6 +239,28 @@ def test_each_face_network_and_number_of_crops_has_the_scores_of_python(visit, p
     assert min(abs(a - b).max() for i, a in enumerate(seen) for b in seen[:i]) > 20 * TOLERANCE  # so that a mix-up shows
 
 
+def test_every_face_has_its_label_on_its_square(visit, packed):
+    visit.page.click("#example")
+    visit.says("Found 3 faces")
+    image, page = cv2.imread(example.PATH), visit.page
+    for title in ("net20", "net32"):  # the labels are the network's that is chosen
+        visit.choose(title)
+        wanted = []
+        for face in range(3):
+            others = page.get_by_role("button", name="face %d of 3: choose it" % (face + 1))
+            if others.count():
+                others.click()
+            scores = settled(visit, expected(packed, title, image, visit.square()))
+            wanted.append("%s %.0f%%" % (CLASSES[scores.argmax()], 100 * scores.max()))
+        sync_api.expect(page.locator("#square .label")).to_have_text(wanted[2])
+        sync_api.expect(page.locator(".other .label")).to_have_text(wanted[:2])
+        assert page.get_by_role("button", name="face 1 of 3: choose it %s" % wanted[0]).count() == 1
+    boxes = [label.bounding_box() for label in page.locator(".label").all()]
+    for i, a in enumerate(boxes):  # none covers another
+        for b in boxes[:i]:
+            assert a["x"] >= b["x"] + b["width"] or b["x"] >= a["x"] + a["width"] or a["y"] >= b["y"] + b["height"] or b["y"] >= a["y"] + a["height"]
+
+
 def test_a_network_that_takes_the_whole_face_is_shown_it_once_unless_asked(visit, packed):
     visit.open(str(packed / "photo.png"))
     page = visit.page
@@ -363,7 +385,7 @@ def test_the_camera_is_judged_and_a_frame_can_be_kept(chromium, served, packed):
     visit = Visit(browser, served)
     visit.page.click("#camera")
     live = visit.scores()
-    visit.says("The camera runs; the largest face is judged.")
+    visit.says("The camera runs; the bars are the largest face's.")
     assert "mirrored" in visit.page.locator("#frame").get_attribute("class")
     visit.page.get_by_role("button", name="Freeze this picture").click()
     visit.says("Found one face.")

@@ -12,7 +12,7 @@ const stage = at("stage"), frame = at("frame"), canvas = at("picture"), video = 
 const state = {
   models: [], // from models.json
   width: 0, height: 0, // of the picture
-  squares: [], chosen: -1, // { x, y, size } in pixels of the picture; which of them is looked at
+  squares: [], chosen: -1, // { x, y, size } in pixels of the picture, and a `label` once judged; which of them is looked at
   placed: false, // whether the chosen one lies on a face, as the detector or the visitor says: only then is it judged
   stream: null, // the camera's, while it runs
   picture: 0, // counts pictures, so that answers for an earlier one are dropped
@@ -45,6 +45,7 @@ function say(text, problem = false) {
   at("message").classList.toggle("problem", problem);
 }
 
+const topOf = (probabilities) => probabilities.indexOf(Math.max(...probabilities));
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 function drawBars(classes) {
@@ -57,7 +58,7 @@ function drawBars(classes) {
 }
 
 function showResult({ probabilities, ms, side, seen }) {
-  const { classes } = model(), top = probabilities.indexOf(Math.max(...probabilities));
+  const { classes } = model(), top = topOf(probabilities);
   [...at("bars").rows].forEach((row, i) => {
     row.querySelector("td.track div div").style.width = percent(probabilities[i]);
     row.querySelector("td.share").textContent = percent(probabilities[i]);
@@ -179,8 +180,19 @@ function setView(view) {
   at("camera").textContent = view === "camera" ? "Freeze this picture" : "Use the camera";
 }
 
+/** How faces are judged now; a label holds for one way. */
+const way = () => `${at("model").selectedIndex} ${at("crops").value}`;
+
+/** Judge a square, note its label, and return the worker's answer. */
+async function judge(square) {
+  const { classes } = model(), judged = way();
+  const result = await ask("score", { square, many: at("crops").value === "many" }), top = topOf(result.probabilities);
+  Object.assign(square, { judged, label: `${classes[top]} ${Math.round(100 * result.probabilities[top])}%` });
+  return result;
+}
+
 let scoring = false, again = false;
-/** Judge the chosen square; what changes meanwhile (a drag, another network) is judged after it. */
+/** Judge the chosen square, then those not judged yet; what changes meanwhile (a drag, another network) is judged after it. */
 async function score() {
   if (!state.placed || state.stream) return;
   again = true;
@@ -190,8 +202,16 @@ async function score() {
     while (again && state.placed && !state.stream) {
       again = false;
       const number = state.picture, used = model();
-      const result = await ask("score", { square: state.squares[state.chosen], many: at("crops").value === "many" });
-      if (number === state.picture && used === model() && !state.stream) showResult(result);
+      const stale = () => number !== state.picture || used !== model() || state.stream;
+      const result = await judge(state.squares[state.chosen]);
+      if (stale()) continue;
+      showResult(result);
+      putLabels();
+      for (const square of state.squares) {
+        if (again || stale()) break;
+        if (square.judged !== way()) await judge(square);
+        putLabels();
+      }
     }
   } finally {
     scoring = false;
@@ -216,20 +236,47 @@ function putChosen() {
   if (!square) return;
   put(square, squareBox, hole);
   squareBox.dataset.square = JSON.stringify(square);
+  putLabels();
 }
 
 function drawSquares() {
   putChosen();
   at("others").replaceChildren(...state.squares.flatMap((square, i) => {
     if (i === state.chosen) return [];
-    const box = document.createElement("button");
+    const box = document.createElement(state.stream ? "div" : "button"); // what moves by itself is not for choosing
     box.className = "other";
-    box.setAttribute("aria-label", `face ${i + 1} of ${state.squares.length}: choose it`);
+    box.dataset.face = i;
+    box.innerHTML = '<span class="unseen"></span> <span class="label"></span>';
+    box.firstChild.textContent = `face ${i + 1} of ${state.squares.length}: choose it`;
     box.onclick = () => { state.chosen = i; drawSquares(); squareBox.focus(); score(); };
     put(square, box);
     return [box];
   }));
+  putLabels();
 }
+
+/** Write each face's label above its square; below where the picture ends or another label lies, the word alone inside a small one. */
+function putLabels() {
+  const taken = [];
+  for (const box of [squareBox, ...at("others").children]) {
+    const square = state.squares[box.dataset.face ?? state.chosen], label = box.querySelector(".label");
+    if (!square) continue;
+    const text = square.judged === way() ? square.label : "";
+    if (label.textContent !== text) label.textContent = text;
+    box.classList.toggle("east", square.x + square.size / 2 > state.width / 2); // so that it reaches into the picture
+    box.classList.remove("below", "small");
+    if (label.offsetWidth > 1.4 * box.offsetWidth) {
+      label.textContent = text.split(" ")[0];
+      box.classList.add("small");
+      continue;
+    }
+    const top = frame.getBoundingClientRect().top, place = label.getBoundingClientRect();
+    box.classList.toggle("below", place.top < top || taken.some((other) => meet(place, other)));
+    taken.push(label.getBoundingClientRect());
+  }
+}
+
+const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 
 /** Set the chosen square to whole pixels, at least three quarters of it over the picture each way, and judge it. */
 function moveSquare(x, y, size) {
@@ -306,7 +353,7 @@ async function startCamera() {
   watch(stream).catch(trouble);
 }
 
-/** Judge the largest face of frame after frame until the camera stops. */
+/** Judge the faces of frame after frame until the camera stops; the bars are the largest one's. */
 async function watch(stream) {
   let before = 0;
   while (state.stream === stream) {
@@ -319,12 +366,13 @@ async function watch(stream) {
     Object.assign(state, { width: bitmap.width, height: bitmap.height });
     await ask("open", { bitmap }, [bitmap]);
     const faces = await ask("find");
-    const result = faces.length && await ask("score", { square: faces[0], many: at("crops").value === "many" });
+    const results = [];
+    for (const face of faces) results.push(await judge(face));
     if (state.stream !== stream) return;
-    Object.assign(state, { squares: faces.slice(0, 1), chosen: faces.length ? 0 : -1 });
+    Object.assign(state, { squares: faces, chosen: faces.length ? 0 : -1 });
     drawSquares();
-    say(faces.length ? "The camera runs; the largest face is judged." : "No face in view.");
-    if (result) showResult(result);
+    say(faces.length ? "The camera runs; the bars are the largest face's." : "No face in view.");
+    if (faces.length) showResult(results[0]);
     else showNoResult("No face in view.");
   }
 }
