@@ -374,7 +374,7 @@ def test_a_damaged_network_is_said_and_not_used(visit, packed):
     visit.complaints[:] = [text for text in visit.complaints if "protobuf parsing failed" not in text.lower()]
 
 
-# ---- the camera ---------------------------------------------------------------------------------------------------------
+# ---- the camera and videos ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_camera_is_judged_and_a_frame_can_be_kept(chromium, served, packed):
@@ -395,6 +395,36 @@ def test_the_camera_is_judged_and_a_frame_can_be_kept(chromium, served, packed):
     assert visit.page.evaluate("document.getElementById('video').srcObject") is None
     assert not visit.complaints and all(url.startswith(served) for url in visit.asked)
     browser.close()
+
+
+def test_a_video_is_judged_while_it_plays_and_a_frame_can_be_kept(visit, packed):
+    video = packed / "film.webm"
+    film = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"VP80"), 10, (640, 224))
+    for _ in range(20):
+        film.write(cv2.imread(example.PATH))
+    film.release()
+    page = visit.page
+    page.set_input_files("#file", str(video))
+    visit.says("film.webm runs; the bars are the largest face's.")
+    assert page.locator("#frame.mirrored").count() == 0
+    sync_api.expect(page.locator("#frame .label")).to_have_count(3)
+    sync_api.expect(page.locator(".label:empty")).to_have_count(0)
+    live = visit.scores()
+    visit.choose("net32")  # also where the video has ended
+    settled(visit, expected(packed, "net32", cv2.imread(example.PATH), visit.square()), 0.1)
+    visit.choose("net20")
+    page.get_by_role("button", name="Freeze this picture").click()
+    visit.says("Found 3 faces")
+    assert abs(visit.scores() - live).max() < 0.1 and page.get_by_role("button", name="face 3 of 3").count() == 1
+    assert page.evaluate("document.getElementById('video').getAttribute('src')") is None
+
+
+def test_what_is_no_video_is_said(visit, packed):
+    (packed / "broken.mp4").write_bytes(b"no video")
+    visit.page.set_input_files("#file", str(packed / "broken.mp4"))
+    visit.says("broken.mp4 is no video that this browser can play")
+    visit.page.click("#example")
+    visit.says("Found 3 faces")
 
 
 def test_no_camera_is_said(visit):

@@ -16,7 +16,7 @@ ADDRESS = "127.0.0.1"
 # The browser itself refuses the page, and its worker, whatever is not here: no other address can be asked or told anything.
 POLICY = "; ".join([
     "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "worker-src 'self'", "style-src 'self'", "connect-src 'self'",
-    "img-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
+    "img-src 'self'", "media-src blob:", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
 HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
            "Cache-Control": "no-cache"}
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
