@@ -465,6 +465,29 @@ def test_neither_the_page_nor_its_worker_can_reach_another_address(browser, serv
     visit.context.close()
 
 
+def test_below_any_path_of_a_server_that_knows_nothing_the_page_works_and_its_rules_hold(browser, packed):
+    class Plain(http.server.SimpleHTTPRequestHandler):  # no header, no type but what every host knows
+        extensions_map = {"": "application/octet-stream", ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+        log_message = functools.partialmethod(lambda *_: None)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(packed))) as host, \
+            http.server.HTTPServer(("127.0.0.1", 0), Plain) as other:
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+        url, address = "http://127.0.0.1:%d/build/" % host.server_address[1], "http://127.0.0.1:%d/" % other.server_address[1]
+        visit = Visit(browser, url)
+        assert abs(visit.open(str(packed / "photo.png")) - expected(packed, "net20", photo(), visit.square())).max() < TOLERANCE
+        assert all(asked.startswith((url, "blob:")) for asked in visit.asked)
+        assert not [text for text in visit.complaints if "wasm" not in text]  # ONNX Runtime tells of the missing type, and goes on
+        for place in (visit.page, visit.page.workers[0]):  # fetch fails at the policy, before anything is sent
+            refused = """(url) => new Promise((resolve) => {
+                self.addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective));
+                fetch(url, { mode: "no-cors" }).then(() => resolve("reached"), () => {});
+            })"""
+            assert place.evaluate(refused, address) == "connect-src"
+        visit.context.close()
+        host.shutdown()
+
+
 def test_the_rules_of_accessibility_hold_in_light_and_dark(browser, served):
     with open(os.path.join(ROOT, "deploy", "web", "node_modules", "axe-core", "axe.min.js")) as f:
         axe = f.read()
@@ -490,7 +513,7 @@ def test_the_example_is_what_demo_draws():
 def test_headers_and_types(served):
     import urllib.request
 
-    for name, kind in (("", "text/html"), ("page.js", "text/javascript"), ("ort/ort.wasm.min.mjs", "text/javascript"),
+    for name, kind in (("", "text/html"), ("page.js", "text/javascript"), ("ort/ort.wasm.min.js", "text/javascript"),
                        ("ort/ort-wasm-simd-threaded.wasm", "application/wasm")):
         with urllib.request.urlopen(served + name) as answer:
             assert answer.headers.get_content_type() == kind
@@ -504,6 +527,14 @@ def test_the_sentence_on_accuracy_has_its_n():
     said = "Of the 3,312 photographs of FER+'s validation part (PublicTest), the network net names 81.8%% right with %s and 80.0%% with one."
     for side, views in ((36, "ten crops"), (32, "face and mirror")):
         assert build.judged("net", {"accuracy": accuracy, "crop": 32, "resize": side}, "model.onnx") == said % views
+
+
+def test_a_folder_of_other_files_is_not_replaced(packed):
+    (packed / "site").mkdir()
+    (packed / "site" / "index.html").write_text("mine")
+    with pytest.raises(errors.Fail, match="site holds something else.*choose another folder"):
+        build.build("net20", str(packed / "site"), str(packed / "models"))
+    assert (packed / "site" / "index.html").read_text() == "mine"
 
 
 def test_what_is_no_network_is_said_in_one_line(tmp_path):

@@ -20,7 +20,9 @@ const state = {
 
 // ---- the worker ---------------------------------------------------------------------------------------------------
 
-const worker = new Worker("worker.js", { type: "module" });
+// By way of a blob, so that the worker is bound by this page's Content-Security-Policy on hosts that send none with worker.js.
+const start = new Blob([`import ${JSON.stringify(new URL("worker.js", import.meta.url))};`], { type: "text/javascript" });
+const worker = new Worker(URL.createObjectURL(start), { type: "module" });
 const waiting = new Map();
 let asked = 0;
 worker.onmessage = ({ data: { id, result, problem } }) => {
