@@ -6,7 +6,7 @@ PORT ?= 8000
 WEB_PYTHON ?= python3
 
 .PHONY: try test-web
-try: deploy/web/node_modules/.complete ## a page on this machine that runs the networks in the browser, on a picture or the camera (PORT, MODEL)
+try: deploy/web/node_modules/.complete ## a page on this machine that runs the networks in the browser, on a picture, a video or the camera (PORT, MODEL)
 	@$(WEB_PYTHON) -m deploy.web.build --model=$(call q,$(or $(MODEL),models/resnet20_votes))
 	@$(WEB_PYTHON) -m deploy.web.serve --port=$(call q,$(PORT))
 

@@ -258,3 +258,18 @@ def test_the_speed_of_the_whole_is_measured(monkeypatch, capsys, shown):
         assert (status, out, err.splitlines()[-1].startswith("error: ")) == (1, "", True) and "--sizes" in err
     finally:
         cv2.setNumThreads(threads)
+
+
+def test_the_notebook_runs_and_holds_no_output(monkeypatch, capsys):
+    docs = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs")
+    with open(os.path.join(docs, "quickstart.ipynb"), encoding="utf-8") as f:
+        cells = [cell for cell in json.load(f)["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
+    monkeypatch.chdir(docs)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    known = {}
+    for cell in cells:
+        exec("".join(cell["source"]), known)
+    printed = capsys.readouterr().out
+    assert [face["label"] for face in sorted(known["faces"], key=lambda face: face["box"][0])] == ["happiness", "surprise", "anger"]  # as drawn
+    assert "1.0  happiness" in printed

@@ -239,6 +239,28 @@ def test_each_face_network_and_number_of_crops_has_the_scores_of_python(visit, p
     assert min(abs(a - b).max() for i, a in enumerate(seen) for b in seen[:i]) > 20 * TOLERANCE  # so that a mix-up shows
 
 
+def test_every_face_has_its_label_on_its_square(visit, packed):
+    visit.page.click("#example")
+    visit.says("Found 3 faces")
+    image, page = cv2.imread(example.PATH), visit.page
+    for title in ("net20", "net32"):  # the labels are the network's that is chosen
+        visit.choose(title)
+        wanted = []
+        for face in range(3):
+            others = page.get_by_role("button", name="face %d of 3: choose it" % (face + 1))
+            if others.count():
+                others.click()
+            scores = settled(visit, expected(packed, title, image, visit.square()))
+            wanted.append("%s %.0f%%" % (CLASSES[scores.argmax()], 100 * scores.max()))
+        sync_api.expect(page.locator("#square .label")).to_have_text(wanted[2])
+        sync_api.expect(page.locator(".other .label")).to_have_text(wanted[:2])
+        assert page.get_by_role("button", name="face 1 of 3: choose it %s" % wanted[0]).count() == 1
+    boxes = [label.bounding_box() for label in page.locator(".label").all()]
+    for i, a in enumerate(boxes):  # none covers another
+        for b in boxes[:i]:
+            assert a["x"] >= b["x"] + b["width"] or b["x"] >= a["x"] + a["width"] or a["y"] >= b["y"] + b["height"] or b["y"] >= a["y"] + a["height"]
+
+
 def test_a_network_that_takes_the_whole_face_is_shown_it_once_unless_asked(visit, packed):
     visit.open(str(packed / "photo.png"))
     page = visit.page
@@ -352,7 +374,7 @@ def test_a_damaged_network_is_said_and_not_used(visit, packed):
     visit.complaints[:] = [text for text in visit.complaints if "protobuf parsing failed" not in text.lower()]
 
 
-# ---- the camera ---------------------------------------------------------------------------------------------------------
+# ---- the camera and videos ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_camera_is_judged_and_a_frame_can_be_kept(chromium, served, packed):
@@ -363,7 +385,7 @@ def test_the_camera_is_judged_and_a_frame_can_be_kept(chromium, served, packed):
     visit = Visit(browser, served)
     visit.page.click("#camera")
     live = visit.scores()
-    visit.says("The camera runs; the largest face is judged.")
+    visit.says("The camera runs; the bars are the largest face's.")
     assert "mirrored" in visit.page.locator("#frame").get_attribute("class")
     visit.page.get_by_role("button", name="Freeze this picture").click()
     visit.says("Found one face.")
@@ -373,6 +395,36 @@ def test_the_camera_is_judged_and_a_frame_can_be_kept(chromium, served, packed):
     assert visit.page.evaluate("document.getElementById('video').srcObject") is None
     assert not visit.complaints and all(url.startswith(served) for url in visit.asked)
     browser.close()
+
+
+def test_a_video_is_judged_while_it_plays_and_a_frame_can_be_kept(visit, packed):
+    video = packed / "film.webm"
+    film = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"VP80"), 10, (640, 224))
+    for _ in range(20):
+        film.write(cv2.imread(example.PATH))
+    film.release()
+    page = visit.page
+    page.set_input_files("#file", str(video))
+    visit.says("film.webm runs; the bars are the largest face's.")
+    assert page.locator("#frame.mirrored").count() == 0
+    sync_api.expect(page.locator("#frame .label")).to_have_count(3)
+    sync_api.expect(page.locator(".label:empty")).to_have_count(0)
+    live = visit.scores()
+    visit.choose("net32")  # also where the video has ended
+    settled(visit, expected(packed, "net32", cv2.imread(example.PATH), visit.square()), 0.1)
+    visit.choose("net20")
+    page.get_by_role("button", name="Freeze this picture").click()
+    visit.says("Found 3 faces")
+    assert abs(visit.scores() - live).max() < 0.1 and page.get_by_role("button", name="face 3 of 3").count() == 1
+    assert page.evaluate("document.getElementById('video').getAttribute('src')") is None
+
+
+def test_what_is_no_video_is_said(visit, packed):
+    (packed / "broken.mp4").write_bytes(b"no video")
+    visit.page.set_input_files("#file", str(packed / "broken.mp4"))
+    visit.says("broken.mp4 is no video that this browser can play")
+    visit.page.click("#example")
+    visit.says("Found 3 faces")
 
 
 def test_no_camera_is_said(visit):
@@ -413,6 +465,29 @@ def test_neither_the_page_nor_its_worker_can_reach_another_address(browser, serv
     visit.context.close()
 
 
+def test_below_any_path_of_a_server_that_knows_nothing_the_page_works_and_its_rules_hold(browser, packed):
+    class Plain(http.server.SimpleHTTPRequestHandler):  # no header, no type but what every host knows
+        extensions_map = {"": "application/octet-stream", ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+        log_message = functools.partialmethod(lambda *_: None)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(packed))) as host, \
+            http.server.HTTPServer(("127.0.0.1", 0), Plain) as other:
+        threading.Thread(target=host.serve_forever, daemon=True).start()
+        url, address = "http://127.0.0.1:%d/build/" % host.server_address[1], "http://127.0.0.1:%d/" % other.server_address[1]
+        visit = Visit(browser, url)
+        assert abs(visit.open(str(packed / "photo.png")) - expected(packed, "net20", photo(), visit.square())).max() < TOLERANCE
+        assert all(asked.startswith((url, "blob:")) for asked in visit.asked)
+        assert not [text for text in visit.complaints if "wasm" not in text]  # ONNX Runtime tells of the missing type, and goes on
+        for place in (visit.page, visit.page.workers[0]):  # fetch fails at the policy, before anything is sent
+            refused = """(url) => new Promise((resolve) => {
+                self.addEventListener("securitypolicyviolation", (event) => resolve(event.effectiveDirective));
+                fetch(url, { mode: "no-cors" }).then(() => resolve("reached"), () => {});
+            })"""
+            assert place.evaluate(refused, address) == "connect-src"
+        visit.context.close()
+        host.shutdown()
+
+
 def test_the_rules_of_accessibility_hold_in_light_and_dark(browser, served):
     with open(os.path.join(ROOT, "deploy", "web", "node_modules", "axe-core", "axe.min.js")) as f:
         axe = f.read()
@@ -438,7 +513,7 @@ def test_the_example_is_what_demo_draws():
 def test_headers_and_types(served):
     import urllib.request
 
-    for name, kind in (("", "text/html"), ("page.js", "text/javascript"), ("ort/ort.wasm.min.mjs", "text/javascript"),
+    for name, kind in (("", "text/html"), ("page.js", "text/javascript"), ("ort/ort.wasm.min.js", "text/javascript"),
                        ("ort/ort-wasm-simd-threaded.wasm", "application/wasm")):
         with urllib.request.urlopen(served + name) as answer:
             assert answer.headers.get_content_type() == kind
@@ -452,6 +527,14 @@ def test_the_sentence_on_accuracy_has_its_n():
     said = "Of the 3,312 photographs of FER+'s validation part (PublicTest), the network net names 81.8%% right with %s and 80.0%% with one."
     for side, views in ((36, "ten crops"), (32, "face and mirror")):
         assert build.judged("net", {"accuracy": accuracy, "crop": 32, "resize": side}, "model.onnx") == said % views
+
+
+def test_a_folder_of_other_files_is_not_replaced(packed):
+    (packed / "site").mkdir()
+    (packed / "site" / "index.html").write_text("mine")
+    with pytest.raises(errors.Fail, match="site holds something else.*choose another folder"):
+        build.build("net20", str(packed / "site"), str(packed / "models"))
+    assert (packed / "site" / "index.html").read_text() == "mine"
 
 
 def test_what_is_no_network_is_said_in_one_line(tmp_path):

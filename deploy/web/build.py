@@ -3,6 +3,7 @@
     python3 -m deploy.web.build --model models/resnet20_votes
 
 The page offers every network of models/, and MODEL first: a folder that `make export` or `make model` wrote.
+The folder is static files for any web host, at any path (docs/deploy.md).
 """
 import argparse
 import glob
@@ -11,11 +12,13 @@ import os
 import shutil
 
 from common import errors, files
+from deploy.web import serve
 from fer_lite import faces, names
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ORT = os.path.join(HERE, "node_modules", "onnxruntime-web", "dist")
 ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+LICENCES = {"fer-lite.txt": "LICENSE", "yunet.txt": "fer_lite/yunet/LICENSE", "networks.md": "models/LICENSE.md"}  # ONNX Runtime's stands in its files
 KINDS = {names.FLOAT: "", names.INT8: ", int8"}  # file -> what the page adds to the network's name
 PARTS = {"valid": "validation part (PublicTest)", "test": "test part (PrivateTest)"}
 
@@ -52,14 +55,23 @@ def judged(title, about, file):
 
 
 def build(model, out, root="models"):
-    """Write the page to the folder `out` (replaced as a whole); return what it offers."""
+    """Write the page to the folder `out` (new, empty, or an earlier build, which is replaced); return what it offers."""
     if not os.path.isdir(ORT):
         raise errors.Fail("%s is missing: `make try` installs it with npm" % os.path.relpath(ORT))
+    if os.path.exists(out) and not os.path.isfile(os.path.join(out, "models.json")) and not (os.path.isdir(out) and not os.listdir(out)):
+        raise errors.Fail("%s holds something else than this page, which would be lost: choose another folder" % out)
     with files.replacing(out) as folder:
         shutil.copytree(os.path.join(HERE, "page"), folder)
+        with open(os.path.join(HERE, "page", "index.html"), encoding="utf-8") as f:
+            page = f.read().replace("POLICY", serve.PAGE_POLICY)
+        with open(os.path.join(folder, "index.html"), "w", encoding="utf-8") as f:
+            f.write(page)
         os.makedirs(os.path.join(folder, "ort"))
         for name in ORT_FILES:
-            shutil.copy(os.path.join(ORT, name), os.path.join(folder, "ort"))
+            shutil.copy(os.path.join(ORT, name), os.path.join(folder, "ort", name.replace(".mjs", ".js")))  # not every host knows .mjs
+        os.makedirs(os.path.join(folder, "licences"))
+        for name, source in LICENCES.items():
+            shutil.copy(os.path.join(HERE, "..", "..", source), os.path.join(folder, "licences", name))
         shutil.copy(faces.YUNET, os.path.join(folder, "yunet.onnx"))
         offered = []
         for i, network in enumerate(folders(model, root)):

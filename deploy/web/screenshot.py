@@ -27,6 +27,7 @@ def take(model, out, chromium, picture=None, **how):
             page.goto("http://%s:%d/" % server.server_address)
             page.set_input_files("#file", picture) if picture else page.click("#example")
             page.wait_for_selector("#result[data-probabilities]")
+            sync_api.expect(page.locator(".label:empty")).to_have_count(0, timeout=30000)
             page.wait_for_timeout(500)  # until the bars stand still
             page.mouse.move(0, 0)
             page.screenshot(path=out)

@@ -14,12 +14,14 @@ from common import errors
 HERE = os.path.dirname(os.path.abspath(__file__))
 ADDRESS = "127.0.0.1"
 # The browser itself refuses the page, and its worker, whatever is not here: no other address can be asked or told anything.
-POLICY = "; ".join([
-    "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "worker-src 'self'", "style-src 'self'", "connect-src 'self'",
-    "img-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
+# It stands in the page too, for hosts that send no headers.
+PAGE_POLICY = "; ".join([
+    "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "worker-src 'self' blob:", "style-src 'self'", "connect-src 'self'",
+    "img-src 'self'", "media-src blob:", "base-uri 'none'", "form-action 'none'"])
+POLICY = PAGE_POLICY + "; frame-ancestors 'none'"  # which counts in headers alone
 HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
            "Cache-Control": "no-cache"}
-TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
+TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
 
 
 class Page(http.server.SimpleHTTPRequestHandler):

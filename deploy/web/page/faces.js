@@ -9,9 +9,9 @@ const SQUARE = 1.15; // side of FER2013's square, in roots of the area of YuNet'
 
 let session = null;
 
-/** Load YuNet if it is not there yet. */
-export async function loadDetector(ort) {
-  session ??= { ort, model: await ort.InferenceSession.create("yunet.onnx") };
+/** Load YuNet from `url` if it is not there yet. */
+export async function loadDetector(ort, url) {
+  session ??= { ort, model: await ort.InferenceSession.create(url) };
 }
 
 /**

@@ -3,7 +3,7 @@
 import { faceSide } from "./pixels.js";
 
 const LARGEST_SIDE = 4096; // pixels; a larger picture is made smaller first
-const CAMERA_PAUSE = 100; // ms at least from one camera frame to the next: ten a second are enough to look at
+const PAUSE = 100; // ms at least from one frame of a camera or video to the next: ten a second are enough to look at
 const SMALLEST = 16; // pixels of a square's side
 const STEP = 0.02; // of the square's side, for a press of an arrow key
 
@@ -12,15 +12,17 @@ const stage = at("stage"), frame = at("frame"), canvas = at("picture"), video = 
 const state = {
   models: [], // from models.json
   width: 0, height: 0, // of the picture
-  squares: [], chosen: -1, // { x, y, size } in pixels of the picture; which of them is looked at
+  squares: [], chosen: -1, // { x, y, size } in pixels of the picture, and a `label` once judged; which of them is looked at
   placed: false, // whether the chosen one lies on a face, as the detector or the visitor says: only then is it judged
-  stream: null, // the camera's, while it runs
+  live: null, // what moves on the stage: { stream } of the camera or { url, name } of a video file
   picture: 0, // counts pictures, so that answers for an earlier one are dropped
 };
 
 // ---- the worker ---------------------------------------------------------------------------------------------------
 
-const worker = new Worker("worker.js", { type: "module" });
+// By way of a blob, so that the worker is bound by this page's Content-Security-Policy on hosts that send none with worker.js.
+const start = new Blob([`import ${JSON.stringify(new URL("worker.js", import.meta.url))};`], { type: "text/javascript" });
+const worker = new Worker(URL.createObjectURL(start), { type: "module" });
 const waiting = new Map();
 let asked = 0;
 worker.onmessage = ({ data: { id, result, problem } }) => {
@@ -45,6 +47,7 @@ function say(text, problem = false) {
   at("message").classList.toggle("problem", problem);
 }
 
+const topOf = (probabilities) => probabilities.indexOf(Math.max(...probabilities));
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 function drawBars(classes) {
@@ -57,14 +60,14 @@ function drawBars(classes) {
 }
 
 function showResult({ probabilities, ms, side, seen }) {
-  const { classes } = model(), top = probabilities.indexOf(Math.max(...probabilities));
+  const { classes } = model(), top = topOf(probabilities);
   [...at("bars").rows].forEach((row, i) => {
     row.querySelector("td.track div div").style.width = percent(probabilities[i]);
     row.querySelector("td.share").textContent = percent(probabilities[i]);
     row.classList.toggle("top", i === top);
   });
   at("result").classList.remove("waiting");
-  at("answer").setAttribute("aria-live", state.stream ? "off" : "polite"); // ten answers a second are not for reading aloud
+  at("answer").setAttribute("aria-live", state.live ? "off" : "polite"); // ten answers a second are not for reading aloud
   at("answer").textContent = `${classes[top]}, ${percent(probabilities[top])}`;
   at("seen").width = at("seen").height = side;
   at("seen").getContext("2d").putImageData(new ImageData(seen, side, side), 0, 0);
@@ -109,8 +112,9 @@ async function useModel() {
 
 // ---- a picture ----------------------------------------------------------------------------------------------------
 
-/** Show a picture file (a Blob), look for faces, and judge the largest. `note` is said beside what was found. */
+/** Show a picture or video file (a Blob), look for faces, and judge them. `note` is said beside what was found. */
 async function openFile(blob, name, note = "") {
+  if (isVideo(blob)) return openVideo(blob, name);
   const number = ++state.picture;
   let bitmap;
   try {
@@ -135,7 +139,7 @@ async function decode(blob) {
 
 /** Make `bitmap` the picture: draw it, look for faces, judge one. `note` is said beside what was found. */
 async function show(bitmap, note) {
-  stopCamera();
+  stopLive();
   const number = ++state.picture;
   Object.assign(state, { width: bitmap.width, height: bitmap.height, squares: [], chosen: -1, placed: false });
   canvas.width = bitmap.width;
@@ -165,33 +169,52 @@ function middle() {
   return { x: Math.round((state.width - size) / 2), y: Math.round((state.height - size) / 2), size };
 }
 
-/** What the stage holds: "empty", "picture" or "camera". */
+/** What the stage holds: "empty", "picture", or "live": camera or video. */
 function setView(view) {
   stage.classList.toggle("empty", view === "empty");
   at("invitation").hidden = view !== "empty";
   frame.hidden = view === "empty";
-  canvas.hidden = view === "camera";
-  video.hidden = view !== "camera";
-  frame.classList.toggle("mirrored", view === "camera");
+  canvas.hidden = view === "live";
+  video.hidden = view !== "live";
+  frame.classList.toggle("mirrored", Boolean(state.live?.stream));
   at("square-help").hidden = view !== "picture";
-  squareBox.classList.toggle("fixed", view === "camera");
-  squareBox.tabIndex = view === "camera" ? -1 : 0;
-  at("camera").textContent = view === "camera" ? "Freeze this picture" : "Use the camera";
+  squareBox.classList.toggle("fixed", view === "live");
+  squareBox.tabIndex = view === "live" ? -1 : 0;
+  at("camera").textContent = view === "live" ? "Freeze this picture" : "Use the camera";
+}
+
+/** How faces are judged now; a label holds for one way. */
+const way = () => `${at("model").selectedIndex} ${at("crops").value}`;
+
+/** Judge a square, note its label, and return the worker's answer. */
+async function judge(square) {
+  const { classes } = model(), judged = way();
+  const result = await ask("score", { square, many: at("crops").value === "many" }), top = topOf(result.probabilities);
+  Object.assign(square, { judged, label: `${classes[top]} ${Math.round(100 * result.probabilities[top])}%` });
+  return result;
 }
 
 let scoring = false, again = false;
-/** Judge the chosen square; what changes meanwhile (a drag, another network) is judged after it. */
+/** Judge the chosen square, then those not judged yet; what changes meanwhile (a drag, another network) is judged after it. */
 async function score() {
-  if (!state.placed || state.stream) return;
+  if (!state.placed || state.live) return;
   again = true;
   if (scoring) return;
   scoring = true;
   try {
-    while (again && state.placed && !state.stream) {
+    while (again && state.placed && !state.live) {
       again = false;
       const number = state.picture, used = model();
-      const result = await ask("score", { square: state.squares[state.chosen], many: at("crops").value === "many" });
-      if (number === state.picture && used === model() && !state.stream) showResult(result);
+      const stale = () => number !== state.picture || used !== model() || state.live;
+      const result = await judge(state.squares[state.chosen]);
+      if (stale()) continue;
+      showResult(result);
+      putLabels();
+      for (const square of state.squares) {
+        if (again || stale()) break;
+        if (square.judged !== way()) await judge(square);
+        putLabels();
+      }
     }
   } finally {
     scoring = false;
@@ -216,20 +239,47 @@ function putChosen() {
   if (!square) return;
   put(square, squareBox, hole);
   squareBox.dataset.square = JSON.stringify(square);
+  putLabels();
 }
 
 function drawSquares() {
   putChosen();
   at("others").replaceChildren(...state.squares.flatMap((square, i) => {
     if (i === state.chosen) return [];
-    const box = document.createElement("button");
+    const box = document.createElement(state.live ? "div" : "button"); // what moves by itself is not for choosing
     box.className = "other";
-    box.setAttribute("aria-label", `face ${i + 1} of ${state.squares.length}: choose it`);
+    box.dataset.face = i;
+    box.innerHTML = '<span class="unseen"></span> <span class="label"></span>';
+    box.firstChild.textContent = `face ${i + 1} of ${state.squares.length}: choose it`;
     box.onclick = () => { state.chosen = i; drawSquares(); squareBox.focus(); score(); };
     put(square, box);
     return [box];
   }));
+  putLabels();
 }
+
+/** Write each face's label above its square; below where the picture ends or another label lies, the word alone inside a small one. */
+function putLabels() {
+  const taken = [];
+  for (const box of [squareBox, ...at("others").children]) {
+    const square = state.squares[box.dataset.face ?? state.chosen], label = box.querySelector(".label");
+    if (!square) continue;
+    const text = square.judged === way() ? square.label : "";
+    if (label.textContent !== text) label.textContent = text;
+    box.classList.toggle("east", square.x + square.size / 2 > state.width / 2); // so that it reaches into the picture
+    box.classList.remove("below", "small");
+    if (label.offsetWidth > 1.4 * box.offsetWidth) {
+      label.textContent = text.split(" ")[0];
+      box.classList.add("small");
+      continue;
+    }
+    const top = frame.getBoundingClientRect().top, place = label.getBoundingClientRect();
+    box.classList.toggle("below", place.top < top || taken.some((other) => meet(place, other)));
+    taken.push(label.getBoundingClientRect());
+  }
+}
+
+const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
 
 /** Set the chosen square to whole pixels, at least three quarters of it over the picture each way, and judge it. */
 function moveSquare(x, y, size) {
@@ -270,7 +320,7 @@ squareBox.addEventListener("keydown", (event) => {
   moveSquare(x + dx, y + dy, size + grown);
 });
 
-// ---- the camera ---------------------------------------------------------------------------------------------------
+// ---- the camera and videos ----------------------------------------------------------------------------------------
 
 const CAMERA_PROBLEMS = {
   NotAllowedError: "The browser was not allowed to use the camera: allow it for this page, or choose a picture.",
@@ -279,63 +329,96 @@ const CAMERA_PROBLEMS = {
 };
 
 async function startCamera() {
-  if (!navigator.mediaDevices) return say("This browser gives a camera only to pages on 127.0.0.1 or localhost.", true);
+  if (!navigator.mediaDevices) return say("This browser gives a camera only to pages on https, 127.0.0.1 or localhost.", true);
   say("Waiting for the camera …");
   at("camera").disabled = true;
-  let stream;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 1280 } } });
-    video.srcObject = stream;
-    await video.play();
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user", width: { ideal: 1280 } } });
+    stream.getVideoTracks()[0].onended = () => {
+      if (state.live?.stream !== stream) return;
+      clear();
+      say("The camera was switched off.", true);
+    };
+    await play({ stream });
   } catch (reason) {
-    stream?.getTracks().forEach((track) => track.stop());
-    return say(CAMERA_PROBLEMS[reason.name] ?? `The camera did not start (${reason.message}).`, true);
+    say(CAMERA_PROBLEMS[reason.name] ?? `The camera did not start (${reason.message}).`, true);
   } finally {
     at("camera").disabled = false;
   }
-  state.stream = stream;
-  stream.getVideoTracks()[0].onended = () => {
-    stopCamera();
-    setView("empty");
-    showNoResult("No face yet.");
-    say("The camera was switched off.", true);
-  };
-  Object.assign(state, { squares: [], chosen: -1, placed: false, picture: state.picture + 1 });
-  setView("camera");
-  drawSquares();
-  watch(stream).catch(trouble);
 }
 
-/** Judge the largest face of frame after frame until the camera stops. */
-async function watch(stream) {
-  let before = 0;
-  while (state.stream === stream) {
-    await new Promise((next) => setTimeout(next, Math.max(0, before + CAMERA_PAUSE - performance.now())));
+const isVideo = ({ type, name = "" }) => type.startsWith("video/") || (!type && /\.(mp4|m4v|mov|mkv|webm|ogv)$/i.test(name));
+
+async function openVideo(blob, name) {
+  await play({ url: URL.createObjectURL(blob), name }).catch(() => {
+    say(`${name} is no video that this browser can play (most play MP4 with H.264, and WebM).`, true);
+  });
+}
+
+/** Put `live` on the stage and judge its frames until something else takes its place. Fail, with an empty stage, where it does not play. */
+async function play(live) {
+  clear();
+  state.live = live;
+  if (live.stream) video.srcObject = live.stream;
+  else video.src = live.url;
+  video.controls = !live.stream;
+  video.setAttribute("aria-label", live.stream ? "the camera's picture" : "the video");
+  try {
+    await video.play();
+  } catch (reason) {
+    if (state.live !== live) return; // another took its place while it loaded
+    clear();
+    throw reason;
+  }
+  if (state.live !== live) return;
+  setView("live");
+  watch(live).catch(trouble);
+}
+
+/** Judge the faces of frame after frame while `live` is on the stage; the bars are the largest one's. */
+async function watch(live) {
+  let before = 0, judged = "";
+  while (state.live === live) {
+    await new Promise((next) => setTimeout(next, Math.max(0, before + PAUSE - performance.now())));
     await new Promise(requestAnimationFrame); // none while the page is out of sight
     before = performance.now();
-    if (state.stream !== stream) return;
+    if (state.live !== live) return;
+    const shown = `${video.currentTime} ${way()}`;
+    if (shown === judged) continue; // paused
+    judged = shown;
     const bitmap = await createImageBitmap(video);
-    if (state.stream !== stream) return; // a picture was opened meanwhile: this frame must not take its place
+    if (state.live !== live) return; // a picture was opened meanwhile: this frame must not take its place
     Object.assign(state, { width: bitmap.width, height: bitmap.height });
     await ask("open", { bitmap }, [bitmap]);
-    const faces = await ask("find");
-    const result = faces.length && await ask("score", { square: faces[0], many: at("crops").value === "many" });
-    if (state.stream !== stream) return;
-    Object.assign(state, { squares: faces.slice(0, 1), chosen: faces.length ? 0 : -1 });
+    const faces = await ask("find"), results = [];
+    for (const face of faces) results.push(await judge(face));
+    if (state.live !== live) return;
+    Object.assign(state, { squares: faces, chosen: faces.length ? 0 : -1 });
     drawSquares();
-    say(faces.length ? "The camera runs; the largest face is judged." : "No face in view.");
-    if (result) showResult(result);
+    say(faces.length ? `${live.name ?? "The camera"} runs; the bars are the largest face's.` : "No face in view.");
+    if (faces.length) showResult(results[0]);
     else showNoResult("No face in view.");
   }
 }
 
-function stopCamera() {
-  state.stream?.getTracks().forEach((track) => track.stop());
-  state.stream = null;
+function stopLive() {
+  state.live?.stream?.getTracks().forEach((track) => track.stop());
+  if (state.live?.url) URL.revokeObjectURL(state.live.url);
+  state.live = null;
+  video.removeAttribute("src");
   video.srcObject = null;
 }
 
-/** Keep the camera's last frame as a picture whose square can be moved. */
+/** Empty the stage. */
+function clear() {
+  stopLive();
+  Object.assign(state, { squares: [], chosen: -1, placed: false, picture: state.picture + 1 });
+  drawSquares();
+  setView("empty");
+  showNoResult("No face yet.");
+}
+
+/** Keep the frame that is shown as a picture whose square can be moved. */
 async function keepFrame() {
   await show(await createImageBitmap(video), "");
 }
@@ -352,7 +435,7 @@ at("file").onchange = safely(async ({ target }) => {
   target.value = ""; // so that the same file can be chosen again
   if (file) await openFile(file, file.name);
 });
-at("camera").onclick = safely(() => (state.stream ? keepFrame() : startCamera()));
+at("camera").onclick = safely(() => (state.live ? keepFrame() : startCamera()));
 at("example").onclick = safely(async () => openFile(
   await (await fetch("example.png")).blob(), "The example", "Drawings, which the networks never saw: a trial of the page, not of them."));
 at("model").onchange = safely(useModel);
@@ -374,7 +457,7 @@ document.addEventListener("paste", safely((event) => take(event.clipboardData)))
 async function take(data) {
   const [file] = data?.files ?? [];
   if (file) await openFile(file, file.name || "what was pasted");
-  else say("That held no picture file. Save the picture first, then drop or choose the file.", true);
+  else say("That held no picture or video file. Save it first, then drop or choose the file.", true);
 }
 
 safely(loadModels)();

@@ -1,9 +1,10 @@
 // What takes time, off the page's own thread: one picture at a time, its faces, and the network's answer for a square of it.
-import * as ort from "./ort/ort.wasm.min.mjs";
+import * as ort from "./ort/ort.wasm.min.js";
 import { findFaces, loadDetector } from "./faces.js";
 import { crops, cut, faceSide } from "./pixels.js";
 
-ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
+const beside = (name) => new URL(name, import.meta.url).href; // wherever the page lies
+ort.env.wasm.wasmPaths = { mjs: beside("ort/ort-wasm-simd-threaded.js"), wasm: beside("ort/ort-wasm-simd-threaded.wasm") };
 ort.env.wasm.numThreads = 1; // more need headers that plain servers do not send; these networks gain little from them
 ort.env.logLevel = "error";
 
@@ -16,7 +17,7 @@ const operations = {
   async use({ url, classes, crop }) {
     await network?.session.release();
     network = null; // so that nothing is judged by it under the new one's name, should that not load
-    const session = await ort.InferenceSession.create(url).catch((reason) => {
+    const session = await ort.InferenceSession.create(beside(url)).catch((reason) => {
       throw new Error(`${url} is no network that ONNX Runtime can load (${reason.message})`);
     });
     const answer = await run(session, new Float32Array(3 * crop * crop), crop).catch((reason) => {
@@ -34,7 +35,7 @@ const operations = {
 
   /** Squares around the faces of the picture, largest first: [{ x, y, size }]. */
   async find() {
-    await loadDetector(ort);
+    await loadDetector(ort, beside("yunet.onnx"));
     return findFaces(picture, pixels);
   },
 
