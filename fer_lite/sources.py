@@ -10,8 +10,9 @@ import os
 import sys
 from typing import Any, Iterable, Iterator
 
+import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from fer_lite import errors, images, video
 
@@ -148,13 +149,14 @@ def _of_pillow(image, where, pixels):
     if image.width * image.height > pixels:
         raise TooLarge("%s: %dx%d pixels; at most %d million are read: make it smaller" % (where, *image.size, pixels // 10**6))
     try:
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would be copied for nothing
+            image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):  # 16 bits of grey, in Pillow's several ways
             deep = np.asarray(image)
             return _of_array(deep if deep.dtype == np.uint16 else np.clip(deep, 0, 65535).astype(np.uint16))[..., None].repeat(3, axis=2)
         if image.mode == "F":
             raise errors.Fail("%s: an image of floating point numbers: save it with 8 or 16 bits" % where)
-        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+        return cv2.cvtColor(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), cv2.COLOR_RGB2BGR)
     except errors.Fail:
         raise
     except Exception as problem:  # as above
