@@ -557,3 +557,16 @@ def test_times():
 def test_options_that_make_no_sense(monkeypatch, capsys, option, value, says):
     assert train(monkeypatch, "--solver", "tiny.prototxt", "--out", "out", option, value) == 1
     assert says in refusal(capsys)
+
+
+def test_what_a_killed_run_left_in_memory_is_removed_and_no_other(tmp_path):
+    for name in ("left", "young", "held", "other"):
+        folder = tmp_path / ("other" if name == "other" else run.SCRATCH + name)
+        folder.mkdir()
+        (folder / "snapshot.caffemodel").write_bytes(b"x" * 1000)
+        if name != "young":
+            os.utime(folder, (1, 1))
+    with run._held(str(tmp_path / (run.SCRATCH + "held"))):
+        with run._scratch(str(tmp_path)) as folder:
+            assert os.path.isdir(folder)
+    assert sorted(os.listdir(tmp_path)) == [run.SCRATCH + "held", run.SCRATCH + "young", "other"]

@@ -12,12 +12,15 @@ final.caffemodel. Pretraining, fine-tuning and training from scratch differ by t
 """
 import argparse
 import contextlib
+import fcntl
+import glob
 import math
 import os
 import re
 import shutil
 import sys
 import tempfile
+import time
 from collections import defaultdict, namedtuple
 
 import engines
@@ -28,6 +31,8 @@ from netgen import nets
 from paper import experiments, ours, recipe
 from training import inputs, job, loop, record, snapshots, transplant
 
+SCRATCH = "fer-lite-run-"  # begins the names of folders for what engines write before it is the run's
+ABANDONED = 60  # seconds after which such a folder that nobody holds is nobody's
 # A run that is to be trained: Job, description of what it is made from, state of the snapshot that it continues from ({}: anew).
 Begun = namedtuple("Begun", "work described state")
 
@@ -37,7 +42,7 @@ Begun = namedtuple("Begun", "work described state")
 def main():
     args = _arguments()
     out = args.out.rstrip("/")
-    with contextlib.ExitStack() as held, tempfile.TemporaryDirectory(prefix="fer-lite-", dir=_memory()) as scratch:
+    with contextlib.ExitStack() as held, _scratch(_memory()) as scratch:
         if args.trials:
             begun = [_begun(experiments.trial(out, trial), trial, args, held) for trial in args.trials]
         else:
@@ -182,6 +187,29 @@ def _require_space(work, engine, state):
     if free < need:
         raise errors.Fail("%s has %.1f MB free, and this run's snapshots need %.1f MB: make room or choose another WORK"
                           % (work.out, free / 1e6, need / 1e6))
+
+
+@contextlib.contextmanager
+def _scratch(memory):
+    """A folder for what Caffe writes itself, locked while it is in use. What killed runs left beside it is removed: nobody holds its lock."""
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=memory) as folder, _held(folder):
+        for other in glob.glob(os.path.join(os.path.dirname(folder), SCRATCH + "*")):
+            with contextlib.suppress(OSError):  # another user's, held, or gone meanwhile
+                if time.time() - os.stat(other).st_mtime > ABANDONED:
+                    with _held(other):
+                        shutil.rmtree(other)
+        yield folder
+
+
+@contextlib.contextmanager
+def _held(folder):
+    """Hold the lock of a folder. OSError where another process does."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _memory():
