@@ -33,7 +33,8 @@ tensorboard: $(TORCH_ENV)/.complete ## write the logs of every run in RUNS for T
 test: $(if $(TESTS),,test-torch)
 # PyTorch's tests run Caffe's side of the comparison by env/run themselves.
 test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real Caffe
-	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_recipe.py tests/test_tensorboard.py tests/test_pipeline.py tests/test_anomaly.py tests/test_soak.py tests/test_reproduce.py
+	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_recipe.py tests/test_tensorboard.py tests/test_pipeline.py
+	@$(TORCH) -m pytest -q -m torch tests/test_anomaly.py tests/test_soak.py tests/test_reproduce.py
 
 test-gpu: $(TORCH_ENV)/.complete ## test the PyTorch engine on an NVIDIA card, beside itself on the CPU (skipped where there is none)
 	@$(TORCH) -m pytest -q -m gpu tests/test_gpu.py
