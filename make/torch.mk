@@ -32,6 +32,9 @@ tensorboard: $(TORCH_ENV)/.complete ## write the logs of every run in RUNS for T
 
 test: $(if $(TESTS),,test-torch)
 # PyTorch's tests run Caffe's side of the comparison by env/run themselves.
+# One thread: on nets as small as the tests' several would mostly wait for one another.
+test-torch test-gpu: export THREADS := 1
+test-torch test-gpu: export OMP_NUM_THREADS := 1
 test-torch: $(TORCH_ENV)/.complete | env ## test the PyTorch engine, beside real Caffe
 	@$(TORCH) -m pytest -q tests/test_torch_engine.py tests/test_torch_parity.py tests/test_recipe.py tests/test_tensorboard.py tests/test_pipeline.py
 	@$(TORCH) -m pytest -q -m torch tests/test_anomaly.py tests/test_soak.py tests/test_reproduce.py
