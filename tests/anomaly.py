@@ -336,7 +336,9 @@ def main():
 
 def spread(calls, most):
     """1 ... calls, or `most` of them evenly spread, the last one among them."""
-    return range(1, calls + 1) if not most or most >= calls else sorted({1 + round(i * (calls - 1) / (most - 1)) for i in range(most)})
+    if not most or most >= calls:
+        return range(1, calls + 1)
+    return sorted({1 + round((i + 0.5) * (calls - 1) / most) for i in range(most)})
 
 
 if __name__ == "__main__":
