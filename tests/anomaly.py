@@ -338,7 +338,7 @@ def spread(calls, most):
     """1 ... calls, or `most` of them evenly spread, the last one among them."""
     if not most or most >= calls:
         return range(1, calls + 1)
-    return sorted({1 + round((i + 0.5) * (calls - 1) / most) for i in range(most)})
+    return sorted({calls - round(i * (calls - 1) / max(most - 1, 1)) for i in range(most)})
 
 
 if __name__ == "__main__":
