@@ -12,7 +12,7 @@ from typing import Any, Iterable, Iterator
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
 from fer_lite import errors, images, video
 
@@ -27,6 +27,7 @@ READ = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 HEIF = (".heic", ".heif")
 NO_HEIF = "%s: a HEIC image: pip install 'fer-lite[heif]', or save it as JPEG"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF") + (("HEIF",) if pillow_heif else ())
+ORIENTATION = 0x0112  # the EXIF tag
 LARGEST_FILE = 1 << 28  # bytes of an image
 # Kinds that a user may take for images: left out of folders, and said. Any other file is no matter.
 LEFT_OUT = HEIF + (".avif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg")
@@ -149,7 +150,7 @@ def _of_pillow(image, where, pixels):
     if image.width * image.height > pixels:
         raise TooLarge("%s: %dx%d pixels; at most %d million are read: make it smaller" % (where, *image.size, pixels // 10**6))
     try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would be copied for nothing
+        if image.getexif().get(ORIENTATION, 1) != 1:  # else it would be copied for nothing
             image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):  # 16 bits of grey, in Pillow's several ways
             deep = np.asarray(image)

@@ -192,7 +192,9 @@ def _require_space(work, engine, state):
 @contextlib.contextmanager
 def _scratch(memory):
     """A folder for what Caffe writes itself, locked while it is in use. What killed runs left beside it is removed: nobody holds its lock."""
-    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=memory) as folder, _held(folder):
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=memory) as folder, contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):  # where there are no locks, nobody can take it for abandoned
+            held.enter_context(_held(folder))
         for other in glob.glob(os.path.join(os.path.dirname(folder), SCRATCH + "*")):
             with contextlib.suppress(OSError):  # another user's, held, or gone meanwhile
                 if time.time() - os.stat(other).st_mtime > ABANDONED:
