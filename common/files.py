@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 
 
@@ -24,16 +25,27 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
         path = os.path.realpath(path)  # a disk that is not there now: no folder is made in its place
     else:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    _remove_abandoned(path)
-    folder, lock = _own_folder(path)
-    temporary, old = os.path.join(folder, os.path.basename(path)), os.path.join(folder, "old")
-    try:
+    with scratch(path) as folder:
+        temporary, old = os.path.join(folder, os.path.basename(path)), os.path.join(folder, "old")
         with _naming(path):
             yield temporary
             _sync(temporary)
         if os.path.isdir(path):
             os.rename(path, old)  # not emptied in its place: a kill must not leave half of it
         os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def scratch(path: str, age: float = 0.0) -> Iterator[str]:
+    """Yield a new folder beside `path`, named `path + ".partial-..."`, which is removed in the end.
+
+    It is locked meanwhile, so that what killed processes left of the same name can be told from it: that is removed first, but what was
+    changed in the last `age` seconds.
+    """
+    _remove_abandoned(path, age)
+    folder, lock = _own_folder(path)
+    try:
+        yield folder
     finally:
         _remove(folder)
         lock.close()
@@ -84,9 +96,11 @@ def _opened_or_removed(folder):
         raise
 
 
-def _remove_abandoned(path):
+def _remove_abandoned(path, age):
     for entry in glob.glob(glob.escape(path + MARK) + "*"):
         try:
+            if age and time.time() - os.stat(entry).st_mtime < age:
+                continue
             with open(os.path.join(entry, "lock"), "a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(entry)

@@ -560,13 +560,15 @@ def test_options_that_make_no_sense(monkeypatch, capsys, option, value, says):
 
 
 def test_what_a_killed_run_left_in_memory_is_removed_and_no_other(tmp_path):
-    for name in ("left", "young", "held", "other"):
-        folder = tmp_path / ("other" if name == "other" else run.SCRATCH + name)
+    path = str(tmp_path / run.SCRATCH)
+    for name in ("left", "young", "other"):
+        folder = tmp_path / (name if name == "other" else run.SCRATCH + files.MARK + name)
         folder.mkdir()
         (folder / "snapshot.caffemodel").write_bytes(b"x" * 1000)
         if name != "young":
             os.utime(folder, (1, 1))
-    with run._held(str(tmp_path / (run.SCRATCH + "held"))):
-        with run._scratch(str(tmp_path)) as folder:
+    with files.scratch(path, run.ABANDONED) as held:
+        os.utime(held, (1, 1))
+        with files.scratch(path, run.ABANDONED) as folder:
             assert os.path.isdir(folder)
-    assert sorted(os.listdir(tmp_path)) == [run.SCRATCH + "held", run.SCRATCH + "young", "other"]
+        assert sorted(os.listdir(tmp_path)) == sorted([os.path.basename(held), run.SCRATCH + files.MARK + "young", "other"])

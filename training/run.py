@@ -12,27 +12,24 @@ final.caffemodel. Pretraining, fine-tuning and training from scratch differ by t
 """
 import argparse
 import contextlib
-import fcntl
-import glob
 import math
 import os
 import re
 import shutil
 import sys
 import tempfile
-import time
 from collections import defaultdict, namedtuple
 
 import engines
-from common import errors, parallel, streams
+from common import errors, files, parallel, streams
 from common import runs as kept_runs
 from common.caffe import text
 from netgen import nets
 from paper import experiments, ours, recipe
 from training import inputs, job, loop, record, snapshots, transplant
 
-SCRATCH = "fer-lite-run-"  # begins the names of folders for what engines write before it is the run's
-ABANDONED = 60  # seconds after which such a folder that nobody holds is nobody's
+SCRATCH = "fer-lite-run"  # begins the names of folders for what engines write before it is the run's
+ABANDONED = 60  # seconds after which one that nobody holds is nobody's: systemd may have emptied it, lock and all
 # A run that is to be trained: Job, description of what it is made from, state of the snapshot that it continues from ({}: anew).
 Begun = namedtuple("Begun", "work described state")
 
@@ -42,7 +39,7 @@ Begun = namedtuple("Begun", "work described state")
 def main():
     args = _arguments()
     out = args.out.rstrip("/")
-    with contextlib.ExitStack() as held, _scratch(_memory()) as scratch:
+    with contextlib.ExitStack() as held, files.scratch(os.path.join(_memory(), SCRATCH), ABANDONED) as scratch:
         if args.trials:
             begun = [_begun(experiments.trial(out, trial), trial, args, held) for trial in args.trials]
         else:
@@ -189,34 +186,9 @@ def _require_space(work, engine, state):
                           % (work.out, free / 1e6, need / 1e6))
 
 
-@contextlib.contextmanager
-def _scratch(memory):
-    """A folder for what Caffe writes itself, locked while it is in use. What killed runs left beside it is removed: nobody holds its lock."""
-    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=memory) as folder, contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError):  # where there are no locks, nobody can take it for abandoned
-            held.enter_context(_held(folder))
-        for other in glob.glob(os.path.join(os.path.dirname(folder), SCRATCH + "*")):
-            with contextlib.suppress(OSError):  # another user's, held, or gone meanwhile
-                if time.time() - os.stat(other).st_mtime > ABANDONED:
-                    with _held(other):
-                        shutil.rmtree(other)
-        yield folder
-
-
-@contextlib.contextmanager
-def _held(folder):
-    """Hold the lock of a folder. OSError where another process does."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
-
-
 def _memory():
-    """A folder in memory for what Caffe writes itself, None (the system's choice) where there is none."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    """The folder in memory for what Caffe writes itself, the system's own for such files where there is none."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
 
 
 def say(line):
