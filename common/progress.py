@@ -1,22 +1,10 @@
 """Progress of long work on stderr: a bar with the time left on a terminal, a plain line now and then without one."""
 from __future__ import annotations
 
-import os
 import sys
 import time
 
-PLAIN_EVERY = 10.0  # seconds between two lines when stderr is not a terminal (a log file, CI)
-REDRAW_EVERY = 0.1  # seconds between two drawings of the bar
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people write them: 42s, 3m05s, 2h07m."""
-    seconds = int(round(seconds))
-    if seconds < 60:
-        return "%ds" % seconds
-    if seconds < 3600:
-        return "%dm%02ds" % divmod(seconds, 60)
-    return "%dh%02dm" % (seconds // 3600, seconds % 3600 // 60)
+from fer_lite.progress import PLAIN_EVERY, REDRAW_EVERY, duration, width
 
 
 class Progress:
@@ -56,17 +44,17 @@ class Progress:
     def say(self, line):
         """Print a line of its own, clear of the bar."""
         if self.terminal:
-            line = "\r" + line.ljust(self._width() - 1)
+            line = "\r" + line.ljust(width(self.stream) - 1)
         self.stream.write(line + "\n")
         self.stream.flush()
 
     def _draw(self, final=False):
         text = self._text(final)
         if self.terminal:
-            width = self._width()
-            if len(text) >= width:  # what is said matters more than the bar
+            columns = width(self.stream)
+            if len(text) >= columns:  # what is said matters more than the bar
                 text = self._text(final, bar=False)
-            self.stream.write("\r" + text[: width - 1].ljust(width - 1) + ("\n" if final else ""))
+            self.stream.write("\r" + text[: columns - 1].ljust(columns - 1) + ("\n" if final else ""))
         else:
             self.stream.write(text + "\n")
         self.stream.flush()
@@ -77,12 +65,6 @@ class Progress:
         text = "%s %s  %s" % (self.label, self._amount(bar and self.terminal),
                               duration(spent) if final or rest is None else duration(rest) + " left")
         return text + "  " + self.note if self.note else text
-
-    def _width(self):
-        try:
-            return os.get_terminal_size(self.stream.fileno()).columns or 80
-        except OSError:  # the terminal is gone
-            return 80
 
     def _amount(self, bar):
         if not self.total:

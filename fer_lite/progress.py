@@ -27,11 +27,11 @@ class Bar:
             return
         self.last = now
         bar = "[%-20s] " % ("#" * int(20 * share)) if self.terminal and share is not None else ""
-        left = "  %s left" % _duration((now - self.start) * (1 - share) / share) if share else ""
+        left = "  %s left" % duration((now - self.start) * (1 - share) / share) if share else ""
         text = bar + ("%d frames" % count if share is None else "%3d%%" % (100 * share)) + left + "  " + name
         self.clear()
         self.drawn = self.terminal
-        self.stream.write(text[:self._width() - 1] if self.terminal else text + "\n")
+        self.stream.write(text[:width(self.stream) - 1] if self.terminal else text + "\n")
         self.stream.flush()
 
     def say(self, line: str) -> None:
@@ -43,13 +43,20 @@ class Bar:
             self.stream.write("\r\033[K")
             self.drawn = False
 
-    def _width(self):
-        try:
-            return os.get_terminal_size(self.stream.fileno()).columns or 80
-        except (OSError, ValueError):
-            return 80
+
+def width(stream: TextIO) -> int:
+    """Columns of the terminal behind a stream."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):  # the terminal is gone
+        return 80
 
 
-def _duration(seconds):
+def duration(seconds: float) -> str:
+    """Seconds as people write them: 42s, 3m05s, 2h07m."""
     seconds = int(round(seconds))
-    return "%ds" % seconds if seconds < 60 else "%dm%02ds" % divmod(seconds, 60) if seconds < 3600 else "%dh%02dm" % (seconds // 3600, seconds % 3600 // 60)
+    if seconds < 60:
+        return "%ds" % seconds
+    if seconds < 3600:
+        return "%dm%02ds" % divmod(seconds, 60)
+    return "%dh%02dm" % (seconds // 3600, seconds % 3600 // 60)
