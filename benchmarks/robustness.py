@@ -16,7 +16,7 @@ from common import built, errors, files, parallel
 from common.progress import Progress
 from common.votes import NONE
 from evaluation import data
-from fer_lite import crops, faces, names, runtimes
+from fer_lite import faces, names, predict
 
 SEED = 20
 AT_ONCE = 64  # images
@@ -80,18 +80,13 @@ def judged_images(folder):
     return images[labels != NONE], labels[labels != NONE]
 
 
-def accuracy(runtime, about, images, labels, bar):
-    """The share of faces, uint8 N x 48 x 48, that a network names right with the crops it is meant for."""
-    right, side = 0, max(crops.SIDE, about["crop"])
+def accuracy(predictor, images, labels, bar):
+    """The share of faces, uint8 N x 48 x 48, that a Predictor names right with the crops that its network is meant for."""
+    right = 0
     for i in range(0, len(images), AT_ONCE):
-        stack = np.stack([faces.cut(image, (0, 0, faces.FER_SIDE, faces.FER_SIDE), side) for image in images[i:i + AT_ONCE]])
-        if about.get("crops", 10) == 1:
-            start = (side - about["crop"]) // 2
-            scores = runtime.probabilities(stack[..., start:start + about["crop"], start:start + about["crop"]].astype(np.float32))
-        else:
-            scores = crops.ten_crop_mean(runtime, stack, np.float32(0), about["crop"])[0]
-        right += int((scores.argmax(axis=1) == labels[i:i + AT_ONCE]).sum())
-        bar.add(len(stack))
+        found = predictor.predict_faces(images[i:i + AT_ONCE])
+        right += sum(face["label"] == predictor.classes[label] for face, label in zip(found, labels[i:i + AT_ONCE]))
+        bar.add(len(found))
     return right / len(images)
 
 
@@ -102,15 +97,15 @@ def main():
     parser.add_argument("--data", default=os.path.join("data", "ferplus_votes"))
     parser.add_argument("--out", default=os.path.join("docs", "results", "robustness.csv"))
     args = parser.parse_args()
-    networks = [(names.facts(folder), runtimes.onnx_runtime(os.path.join(folder, names.FLOAT), threads=parallel.count())) for folder in args.models]
+    networks = [(names.facts(folder), predict.Predictor(folder, threads=parallel.count())) for folder in args.models]
     images, labels = judged_images(args.data)
     lines = []
     with Progress("altering and testing", len(ALTERATIONS) * len(networks) * len(images)) as bar:
         for name, alter in ALTERATIONS.items():
             rng = np.random.default_rng(SEED)
             altered = np.stack([alter(image, rng) for image in images])
-            for about, runtime in networks:
-                lines.append([name, about["name"], about.get("crops", 10), len(labels), "%.2f" % (100 * accuracy(runtime, about, altered, labels, bar))])
+            for about, predictor in networks:
+                lines.append([name, about["name"], about.get("crops", 10), len(labels), "%.2f" % (100 * accuracy(predictor, altered, labels, bar))])
     os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
     with files.replacing(args.out) as temporary, open(temporary, "w", newline="") as f:
         csv.writer(f, lineterminator="\n").writerows([["alteration", "network", "crops", "n", "accuracy"], *lines])
