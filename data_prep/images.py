@@ -1,6 +1,7 @@
 """Pixels: decoding PNG and JPEG files, and the paper's geometry (III-C): CIFAR padded with zeros, the rest resized."""
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 
 from common import errors
 from data_prep import archives
-from fer_lite import crops, images
+from fer_lite import crops
 from paper import facts, ours
 
 LARGEST_FILE = 1 << 24  # bytes of an image; a face of WebFace has about 10,000
@@ -19,13 +20,55 @@ SIDES = {"pad": facts.CROP + 2 * facts.PAD, "resize": facts.RESIZE, "keep": fact
 
 def decode(data, where, grey=False):
     """A PNG or JPEG file's bytes as uint8 H x W x 3 BGR (H x W if `grey`). Fail, naming `where`, on anything else."""
-    height, width = images.size(data, where)
+    height, width = _size(data, where)
     if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE):
         raise errors.Fail("%s: an image of %dx%d pixels; at most %d a side are read" % (where, width, height, LARGEST_SIDE))
-    image = images.decoded(data, grey)
+    image = _decoded(data, grey)
     if image is None:
         raise errors.Fail("%s: a damaged image; get the file again" % where)
     return image
+
+
+def _decoded(data, grey):
+    """What OpenCV makes of an image file's bytes, None of a damaged one. Its size is for the caller to check before."""
+    if data[:4] == b"\x89PNG" and not _whole_png(data):
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+
+
+def _whole_png(data):
+    """Whether every chunk lies within the file: OpenCV allocates what one claims, and waits half a minute for it."""
+    at = 8
+    while at + 12 <= len(data):
+        if data[at + 4:at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(data[at:at + 4], "big")
+    return False
+
+
+def _size(data, where):
+    """(height, width) that a PNG or JPEG file claims to have."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        return height, width
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_size(data, where)
+    raise errors.Fail("%s: neither a PNG nor a JPEG image" % where)
+
+
+def _jpeg_size(data, where):
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], struct.unpack(">H", data[at + 2:at + 4])[0]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header
+            if data.rfind(b"\xff\xd9") < at:  # libjpeg would fill the rest with grey
+                raise errors.Fail("%s: a JPEG image that is cut short; get the file again" % where)
+            return struct.unpack(">HH", data[at + 5:at + 9])
+        at += 1 if marker == 0xFF else 2 + length  # 0xFF 0xFF: fill bytes before a marker
+    raise errors.Fail("%s: a damaged JPEG image; get the file again" % where)
 
 
 def decode_all(files, where):
