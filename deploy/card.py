@@ -193,7 +193,7 @@ def _accuracy(about, row):
 
 def views_of(about):
     """What a network is shown of a face in place of one crop: the paper's ten, or of one that it takes whole the mirrored pair."""
-    return "mirrored pair" if about["crop"] == about.get("resize") else "ten crops"
+    return "mirrored pair" if names.takes_whole_face(about) else "ten crops"
 
 
 def _part(split):

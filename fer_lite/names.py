@@ -27,3 +27,8 @@ def facts(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise errors.Fail("%s holds no exported network (no %s): make one with `make export MODEL=...`" % (folder, FACTS)) from None
     except (ValueError, KeyError, TypeError):
         raise errors.Fail("%s is damaged: make it again with `make export`" % os.path.join(folder, FACTS)) from None
+
+
+def takes_whole_face(about: dict) -> bool:
+    """Whether a network (its model.json's dict) is shown the whole face, so that its ten crops are the face and its mirror."""
+    return about["crop"] == about.get("resize")

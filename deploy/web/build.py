@@ -51,7 +51,7 @@ def judged(title, about, file):
         return "How often the network %s is right has not been measured." % title
     return "Of the {:,} photographs of FER+'s {}, the network {} names {:.1%} right with {} and {:.1%} with one.".format(
         accuracy["n"], PARTS[accuracy["split"]], title, accuracy[file]["ten_crops"],
-        "face and mirror" if about["crop"] == about.get("resize") else "ten crops", accuracy[file]["one_crop"])
+        "face and mirror" if names.takes_whole_face(about) else "ten crops", accuracy[file]["one_crop"])
 
 
 def build(model, out, root="models"):
