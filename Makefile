@@ -67,7 +67,8 @@ PLAIN_ENV = $(if $(filter torch,$(ENGINE)),env)
 # Environments lie in the cache folder, under what they are made from: one for all checkouts, and those may be read-only.
 HOME  := $(or $(HOME),$(shell unset HOME; echo ~))
 CACHE := $(or $(FER_LITE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fer-lite)
-cached = $(CACHE)/$(1)-$(shell cat $(2:%=env/%.txt) | sha256sum | cut -c1-12)
+# (variable, name, lists of packages): where the variable is not given, the folder. Looked up once, not at each use.
+cached = $(if $(filter undefined,$(origin $(1))),$(eval $(1) := $$(CACHE)/$(2)-$$(shell cat $(3:%=env/%.txt) | sha256sum | cut -c1-12)))
 
 DEPTHS   := $(patsubst prototxt/resnet%_ferplus_train.prototxt,%,$(wildcard prototxt/resnet*_ferplus_train.prototxt))
 SOURCES  := $(patsubst solvers/resnet20_%.prototxt,%,$(filter-out %_finetune.prototxt %_scratch.prototxt,$(wildcard solvers/resnet20_*.prototxt)))
@@ -267,7 +268,7 @@ demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing
 
 # `make check` is what a change must pass before anything else: any Python from 3.9 on, and a minute.
 CHECK_PYTHON ?= python3
-CHECK_ENV    ?= $(call cached,check,plain)
+$(call cached,CHECK_ENV,check,plain)
 CHECKS       := not caffe and not torch and not slow and not network
 
 $(CHECK_ENV)/.complete: env/plain.txt

@@ -7,7 +7,7 @@
 
 DEPLOY_PYTHON ?= python3
 DEPLOY_PIP    ?=
-DEPLOY_ENV    ?= $(call cached,deploy,deploy export web package)
+$(call cached,DEPLOY_ENV,deploy,deploy export web package)
 DEPLOY_RUN    := $(OWN_PYTHON) $(call q,$(DEPLOY_ENV)/bin/python)
 $(call renew_venv,$(DEPLOY_ENV))
 
@@ -81,7 +81,7 @@ model: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## models/NAME from the 
 	  --root=$(call q,$(MODELS)) --data=$(call q,$(DATA)) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
 
 # Ready-made packages to compare with, in an environment of their own; where they do not install, bench says so and goes on.
-RIVALS_ENV ?= $(call cached,rivals,rivals rivals_need)
+$(call cached,RIVALS_ENV,rivals,rivals rivals_need)
 RIVALS_PYTHON = $(call q,$(RIVALS_ENV)/bin/python)
 
 $(RIVALS_ENV)/.complete: env/rivals.txt env/rivals_need.txt

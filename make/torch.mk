@@ -6,7 +6,7 @@
 DEVICE       ?= cpu
 TORCH_PYTHON ?= python3
 TORCH_PIP    ?=
-TORCH_ENV    ?= $(call cached,torch,torch)
+$(call cached,TORCH_ENV,torch,torch)
 TORCH        := $(OWN_PYTHON) $(call q,$(TORCH_ENV)/bin/python)
 $(call renew_venv,$(TORCH_ENV))
 

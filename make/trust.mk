@@ -10,7 +10,7 @@ MOST       ?= 0
 KILLS      ?= 200
 SECONDS    ?= 60
 TARGETS    ?=
-FUZZ_ENV   ?= $(call cached,fuzz,fuzz plain)
+$(call cached,FUZZ_ENV,fuzz,fuzz plain)
 FUZZ_FOUND ?= $(W)fuzz
 KEY        ?=
 SIGNER     ?=
