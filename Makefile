@@ -214,10 +214,11 @@ endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(foreach t,$(ALL_TRIALS),$(eval $(call finetuning_rule,$(d),$(s),$(t))))))
 
 # (depth, source): all TRIALS of a row side by side in one program, ENGINE=torch. On a GPU that is how rows are trained.
+TRIALS_ORDERS := $(patsubst %,$(W)data/ferplus/train_lmdb_trial%/data.mdb,$(filter-out 1,$(call expand,$(TRIALS))))
 define trials_rule
 .PHONY: trials-$(1)-$(2)
 trials-$(1)-$(2): $(W)solvers/resnet$(1)_ferplus_$(if $(filter none,$(2)),scratch,finetune).prototxt $(W)prototxt/resnet$(1)_ferplus_train.prototxt \
-		$(W)data/ferplus/manifest.json $(patsubst %,$(W)data/ferplus/train_lmdb_trial%/data.mdb,$(filter-out 1,$(call expand,$(TRIALS)))) \
+		$(W)data/ferplus/manifest.json $(TRIALS_ORDERS) \
 		$(if $(filter-out none,$(2)),$(call row_folder,$(1),$(2))/init.caffemodel) | env $(HELD)
 	$$(call train,$$<,$$(call row_folder,$(1),$(2)),--trials $$(call q,$$(TRIALS)) $(if $(filter-out none,$(2)),--weights=$$(call q,$$(call row_folder,$(1),$(2))/init.caffemodel)) $$(call opt,--epochs,$$(FINETUNE_EPOCHS)))
 endef
