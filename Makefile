@@ -267,7 +267,7 @@ demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing
 
 # ---- checks ----------------------------------------------------------------------------------------------------------
 
-# `make check` is what a change must pass before anything else: any Python from 3.9 on, and a minute.
+# `make check` is what a change must pass before anything else: any Python from 3.9 on, and two minutes.
 CHECK_PYTHON ?= python3
 $(call cached,CHECK_ENV,check,plain)
 CHECKS       := not caffe and not torch and not slow and not network
@@ -279,7 +279,7 @@ $(CHECK_ENV)/.complete: env/plain.txt
 	@$(call q,$(CHECK_ENV)/bin/python) -m pip install --quiet --disable-pip-version-check -r env/plain.txt
 	@touch $(call q,$@)
 
-check: $(CHECK_ENV)/.complete ## lint, and the fast tests that need neither Caffe nor PyTorch (a minute; CHECK_PYTHON)
+check: $(CHECK_ENV)/.complete ## lint, and the fast tests that need neither Caffe nor PyTorch (two minutes; CHECK_PYTHON)
 	@$(call q,$(CHECK_ENV)/bin/python) -m ruff check
 	@$(call q,$(CHECK_ENV)/bin/python) -m pytest -q -m '$(CHECKS)' $(TESTS)
 
