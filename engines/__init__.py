@@ -22,19 +22,22 @@ TORCH = {"torch": "fp32", "torch-tf32": "tf32", "torch-bf16": "bf16"}  # name ->
 NAMES = ("caffe",) + tuple(TORCH)
 
 
-def trainers(name, runs, folder, recipe=None):
+def trainers(name, runs, folder, recipe=None, teachers=()):
     """A trainer for each (SolverParameter, NetParameter) of `runs`: several go in step, side by side, which PyTorch alone does."""
     if len(runs) > 1:
         return importlib.import_module("engines.torch.trials").make(runs, TORCH[name])
-    return [trainer(name, *runs[0], folder, recipe)]
+    return [trainer(name, *runs[0], folder, recipe, teachers)]
 
 
-def trainer(name, solver, net, folder, recipe=None):
-    """The trainer called `name`. `recipe`: a paper.recipe.Recipe, which PyTorch alone trains. Fail on what it cannot run."""
+def trainer(name, solver, net, folder, recipe=None, teachers=()):
+    """The trainer called `name`. Fail on what it cannot run.
+
+    `recipe`: a paper.recipe.Recipe, which PyTorch alone trains; `teachers`: paths of scores of what it learns from beside the votes.
+    """
     if name == "caffe":
         return importlib.import_module("engines.caffe.engine").make(solver, net, folder)
     if recipe:
-        return importlib.import_module("engines.torch.recipe").make(solver, net, folder, recipe, TORCH[name])
+        return importlib.import_module("engines.torch.recipe").make(solver, net, folder, recipe, TORCH[name], teachers)
     return importlib.import_module("engines.torch.engine").make(solver, net, folder, TORCH[name])
 
 

@@ -55,4 +55,7 @@ SEED ?= 1
 .PHONY: best small
 best small: ENGINE = torch
 best small: $(TORCH_ENV)/.complete ## train the recipe's network on FER+'s votes (data: make data SRC=ferplus_votes ENGINE=torch)
-	$(call train,$(W)solvers/$@.prototxt,$(RUNS)/$@/seed$(SEED),--recipe $@ $(call opt,--trial,$(SEED)))
+	$(if $(TEACHER),@$(TORCH) -m evaluation.test --deploy=$(call q,$(TEACHER)/deploy.prototxt) --weights=$(call q,$(TEACHER)/net.caffemodel) \
+	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine $(TORCH_NAME) --out=$(call q,$(RUNS)/$@/teacher))
+	$(call train,$(W)solvers/$@.prototxt,$(RUNS)/$@/seed$(SEED),--recipe $@ $(call opt,--trial,$(SEED)) \
+	  $(if $(TEACHER),--teacher $(call q,$(RUNS)/$@/teacher/scores_train.npz)))

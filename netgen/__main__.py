@@ -69,7 +69,7 @@ def write_recipes(root="", header=HEADER, put=text.write):
     for each in recipe.RECIPES.values():
         side = recipe.side(each)
         name = "%s, ResNet-%d on %dx%d faces" % (each.name, each.depth, side, side)
-        form = dict(widths=[each.width * times for times in (1, 2, 4)])
+        form = dict(widths=[each.width * times for times in (1, 2, 4)], stem=each.stem)
         train, deploy, solve = (os.path.join(root, name % each.name) for name in (
             "prototxt/%s_train.prototxt", "prototxt/%s_deploy.prototxt", "solvers/%s.prototxt"))
         put(train, resnet.train_net(

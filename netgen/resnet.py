@@ -76,20 +76,20 @@ def title(depth, dataset):
 
 
 def trunk(net, bottom, depth, shortcut=ours.SHORTCUT, relu_after_sum=ours.RELU_AFTER_SUM, conv_bias=ours.CONV_BIAS,
-          moving_average_fraction=None, widths=facts.WIDTHS):
+          moving_average_fraction=None, widths=facts.WIDTHS, stem=1):
     """Append everything from `bottom` to global_avg_pool to `net`; return the last top's name.
 
     `shortcut`, where the width doubles: "2x2" or "1x1" convolution of stride 2 with BatchNorm and Scale, or "identity"
     (He et al.'s option A: every second pixel, new channels zero; needs a Caffe of 2018 or later for its round_mode).
     The sister paper's form is relu_after_sum=False, conv_bias=True. `moving_average_fraction`: BatchNorm's; None is Caffe's
     default of 0.999, which averages over some 1,000 iterations and is too long a memory for runs shorter than that. `widths`:
-    channels of the three groups.
+    channels of the three groups; `stem`: stride of the first convolution.
     """
     start = len(net.layer)
     blocks = blocks_per_group(depth)
     if shortcut not in SHORTCUTS:
         raise errors.Fail("no shortcut %r: choose one of %s" % (shortcut, ", ".join(SHORTCUTS)))
-    top = _conv(net, "first_conv", bottom, widths[0], 3, 1, conv_bias)
+    top = _conv(net, "first_conv", bottom, widths[0], 3, stem, conv_bias)
     top = _relu(net, top)
     for group, width in enumerate(widths):
         for block in range(blocks):

@@ -42,7 +42,7 @@ def made(tmp_path, monkeypatch):
     net = resnet.train_net(8, "ferplus", 8, *paths, BATCH, VALID, crop=0, widths=(4, 8, 16))
     schedule = solver.falling("net", "unused", RECIPE, TRAIN, VALID, VALID, 1)
     schedule.random_seed = 5
-    return lambda: recipe_engine.make(schedule, net, None, RECIPE)
+    return lambda *teachers: recipe_engine.make(schedule, net, None, RECIPE, teachers=teachers)
 
 
 def saved(engine, name):
@@ -62,6 +62,29 @@ def test_a_run_goes_on_to_the_same_bytes(made):
     other.restore("half.solverstate", 0)
     assert other.iter == 7 and [other.step(1) for _ in range(5)] == losses[7:]
     assert saved(other, "b.caffemodel") == saved(whole, "a.caffemodel")
+
+
+def answers(path, count, seed=1):
+    """A teacher's scores of the training part; its probabilities."""
+    shares = np.random.RandomState(seed).dirichlet([1] * 8, count).astype(np.float32)
+    keys = ["%08d" % i for i in range(count)]
+    scores_file.write(path, scores_file.Scores(keys, [""] * count, np.zeros(count, int), shares, shares, list("abcdefgh"), "train"))
+    return shares
+
+
+def test_teachers_have_their_share_of_the_target(made):
+    votes_alone = made().faces.targets.numpy()
+    said = [answers(path, TRAIN, seed) for seed, path in enumerate(("a.npz", "b.npz"))]
+    taught = made("a.npz", "b.npz").faces.targets.numpy()
+    np.testing.assert_allclose(taught, (1 - RECIPE.teaching) * votes_alone + RECIPE.teaching * (said[0] + said[1]) / 2, atol=1e-6)
+
+
+def test_a_teacher_that_saw_other_images_is_refused(made, tmp_path):
+    answers("other.npz", TRAIN - 1)
+    (tmp_path / "none.npz").write_bytes(b"PK no scores")
+    for path in ("other.npz", "none.npz"):
+        with pytest.raises(errors.Fail, match=path + ".*evaluation.test.*--split train"):
+            made(path)
 
 
 def test_what_is_kept_is_the_average_and_the_run_goes_on_with_its_own(made):

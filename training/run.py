@@ -60,7 +60,8 @@ def _begun(out, trial, args, held):
     parts = inputs.check_data(net)
     if args.epochs:
         job.stretch(solver, net, parts["train"].images, args.epochs)
-    made_from = solver, net, parts, args.weights, args.engine, recipe.described(recipe.RECIPES[args.recipe]) if args.recipe else None
+    more = recipe.described(recipe.RECIPES[args.recipe], [files.sha256(path) for path in args.teacher]) if args.recipe else None
+    made_from = solver, net, parts, args.weights, args.engine, more
     held.enter_context(record.claimed(out))
     # A run that was begun under an earlier description keeps it to its end: its snapshots are known by it.
     described = inputs.describe_as(kept_runs.read(out).get("inputs"), *made_from)
@@ -71,7 +72,7 @@ def _begun(out, trial, args, held):
         os.utime(os.path.join(out, kept_runs.FINAL))  # make goes by times, and found something newer
         say("%s is finished, and nothing that it was made from has changed" % out)
         return None
-    sources += [os.path.join(os.path.dirname(parts["train"].path), "manifest.json"), *filter(None, [args.weights])]
+    sources += [os.path.join(os.path.dirname(parts["train"].path), "manifest.json"), *filter(None, [args.weights]), *args.teacher]
     return Begun(job.Job(out, solver, net, parts, inputs.identity(described), sources), described, state or {})
 
 
@@ -135,7 +136,7 @@ def _trainers(begun, args, scratch):
     for work, _, _ in begun:
         _write_inputs(work)
     trainers = engines.trainers(args.engine, [(work.solver, work.net) for work, _, _ in begun], scratch,
-                                args.recipe and recipe.RECIPES[args.recipe])
+                                args.recipe and recipe.RECIPES[args.recipe], args.teacher)
     for (work, _, state), engine in zip(begun, trainers):
         _require_space(work, engine, state)
         if state:
@@ -247,12 +248,16 @@ def _arguments():
     parser.add_argument("--gpu", type=gpu, help="GPU number, with a Caffe that was built for it")
     parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
     parser.add_argument("--recipe", choices=sorted(recipe.RECIPES), help="train on FER+'s votes by a recipe of paper/recipe.py")
+    parser.add_argument("--teacher", nargs="+", default=[], metavar="SCORES", help="a recipe's networks learn from these answers too: "
+                        "scores_train.npz of networks that `python3 -m evaluation.test --split train` tested")
     parser.add_argument("--stop-after", type=seconds, help="snapshot and stop after this time: 90m, 2h, 45s")
     parser.add_argument("--snapshot-minutes", type=positive, default=ours.SNAPSHOT_MINUTES,
                         help="minutes between snapshots, beside the solver's interval (default %(default)s)")
     args = parser.parse_args()
     if args.recipe and not args.engine.startswith("torch"):
         raise errors.Fail("a recipe (%s) is trained by the PyTorch engine: ENGINE=torch" % args.recipe)
+    if args.teacher and not args.recipe:
+        raise errors.Fail("a teacher (%s) is for a recipe's networks: --recipe" % args.teacher[0])
     if args.trials and (args.recipe or not args.engine.startswith("torch")):
         raise errors.Fail("trials side by side are the PyTorch engine's, of the paper's nets: ENGINE=torch; others run as processes, make -jN")
     return args

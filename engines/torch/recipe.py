@@ -1,12 +1,14 @@
 """Training on FER+'s votes by a recipe of paper/recipe.py: the same nets, solver, files and loop, other data and another loss.
 
-The targets are the shares of an image's votes, the loss is the cross entropy with them, every image is altered anew each
-time, and what is tested and kept is an average of the run's weights. Nothing depends on the order of computation: batch
+The targets are the shares of an image's votes, and in part what teachers say of it, the loss is the cross entropy with them,
+every image is altered anew each time, and what is tested and kept is an average of the run's weights. Nothing depends on the order of computation: batch
 number N and what happens to its images follow from the seed and N alone, so that a run continues exactly.
 """
 import functools
 import math
 import os
+import zipfile
+import zlib
 
 import numpy as np
 import torch
@@ -24,19 +26,21 @@ from paper import recipe as recipes
 ORDER, ALTER = 1, 2  # which stream of random numbers: third word of Philox's counter
 
 
-def make(solver, net, folder, recipe, precision="fp32"):
-    """The engine for a Recipe; the rest as for engines.torch.engine.make."""
-    return RecipeEngine(solver, net, recipe, precision)
+def make(solver, net, folder, recipe, precision="fp32", teachers=()):
+    """The engine for a Recipe. `teachers`: paths of scores of the training part; the rest as for engines.torch.engine.make."""
+    return RecipeEngine(solver, net, recipe, precision, teachers)
 
 
 class RecipeEngine(engine.TorchEngine):
     resident = False  # an iteration draws on the host what happens to its images
 
-    def __init__(self, solver, net, recipe, precision):
+    def __init__(self, solver, net, recipe, precision, teachers):
         super().__init__([(solver, net)], precision)
         layer, seed = net_facts.data_layer(net, m.TRAIN), solver.random_seed
         self.recipe, self.max_iter = recipe, solver.max_iter
         self.faces = Faces(layer, seed, recipe.augment, self.device)
+        if teachers:
+            self.faces.taught(teachers, recipe.teaching)
         self.dtype = self.data[m.TRAIN].dtype
         trunk = _without_loss(net)
         shapes = {"data": (layer.data_param.batch_size, 3, recipes.side(recipe), recipes.side(recipe))}
@@ -100,7 +104,7 @@ class Faces:
         self.seed, self.augment, self.batch_size, self.device = seed, augment, layer.data_param.batch_size, device
         source = layer.data_param.source
         with lmdbs.opened(source) as environment, environment.begin() as transaction:
-            first = [binary.read_datum(value)[0][:1] for _, value in transaction.cursor()]  # three equal channels
+            first, self.keys = zip(*((binary.read_datum(value)[0][:1], key.decode()) for key, value in transaction.cursor()))  # three equal channels
         self.images = torch.from_numpy(np.stack(first)).to(device)
         self.targets = torch.from_numpy(votes.shares(_votes(source, len(first)))).to(device)
         self.mean = float(binary.read_mean(layer.transform_param.mean_file).mean())
@@ -109,6 +113,11 @@ class Faces:
         rows = self._rows(iteration)
         draw = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, ALTER, iteration]))
         return alter(self.images[rows].float() - self.mean, self.augment, draw, side), self.targets[rows]
+
+    def taught(self, teachers, share):
+        """Give the mean of the teachers' answers to an image and its mirror that share of its target."""
+        answers = torch.from_numpy(np.mean([_answers(path, self.keys) for path in teachers], axis=0)).to(self.targets)
+        self.targets = torch.lerp(self.targets, answers, share)
 
     def plain(self, number, side):
         """The images of batch `number`, unaltered."""
@@ -136,6 +145,19 @@ def _votes(source, count):
         raise errors.Fail("%s has not the votes of the %d images of %s: run `make data SRC=ferplus_votes`"
                           % (os.path.join(folder, part + ".csv"), count, source))
     return built.votes(folder, part, lines)
+
+
+def _answers(path, keys):
+    """A teacher's probabilities, float32 N x 8, of the images of those keys: from scores as evaluation.test writes them."""
+    try:
+        with np.load(path) as stored:
+            names, answers = stored["keys"].tolist(), stored["probabilities"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise errors.Fail("%s is no scores file of a teacher: make it with `python3 -m evaluation.test --split train`" % path) from None
+    if names != list(keys) or answers.shape != (len(keys), 8):
+        raise errors.Fail("%s is not of the images that are trained on: test the teacher again on this very set, "
+                          "`python3 -m evaluation.test --data data/ferplus_votes --split train`" % path)
+    return answers
 
 
 def _resized(images, side):
