@@ -157,9 +157,19 @@ def _of_pillow(image, where, pixels):
             return _of_array(deep if deep.dtype == np.uint16 else np.clip(deep, 0, 65535).astype(np.uint16))[..., None].repeat(3, axis=2)
         if image.mode == "F":
             raise errors.Fail("%s: an image of floating point numbers: save it with 8 or 16 bits" % where)
-        return cv2.cvtColor(np.asarray(image if image.mode == "RGB" else image.convert("RGB")), cv2.COLOR_RGB2BGR)
+        return _bgr(image if image.mode == "RGB" else image.convert("RGB"))
     except errors.Fail:
         raise
     except Exception as problem:  # as above
         cut = "an image that is cut short" if "truncated" in str(problem) else "a damaged image"
         raise errors.Fail("%s: %s; get the file again" % (where, cut)) from None
+
+
+def _bgr(image, rows=32):
+    """An RGB image of PIL's as uint8 H x W x 3, strip by strip: whole, its copies cost more than decoding (new memory for each)."""
+    width, height = image.size
+    array = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        array[top:top + rows] = np.frombuffer(strip.tobytes("raw", "BGR"), np.uint8).reshape(-1, width, 3)
+    return array

@@ -142,6 +142,17 @@ def test_every_format_is_turned_as_its_exif_says(small, kind, orientation):
     assert read.shape == wanted.shape and np.abs(read.astype(int) - wanted).mean() < 6
 
 
+@pytest.mark.parametrize("how", (dict(subsampling=2), dict(progressive=True, quality=40), dict(grey=True)), ids=("4:2:0", "progressive", "grey"))
+def test_jpegs_have_opencvs_pixels_and_can_be_drawn_on(small, how):
+    how = dict(how)
+    data = encoded(small[..., 0] if how.pop("grey", False) else small, "JPEG", **how)
+    read = sources.read_image(data)
+    np.testing.assert_array_equal(read, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+    assert read.flags.writeable and read.flags.c_contiguous
+    with pytest.raises(errors.Fail, match="cut short"):
+        sources.read_image(data[:len(data) // 2])
+
+
 def test_heic_is_turned_once(small):
     """The container's own turn (irot) is the decoder's to apply; what EXIF repeats of it is not applied again."""
     pytest.importorskip("pillow_heif", reason="needs pillow-heif: pip install -r env/package.txt")
