@@ -240,10 +240,19 @@ def _making(runs, about):
                 solver.get("type"), solver.get("base_lr"), _falls(solver), solver.get("momentum"), solver.get("weight_decay"), run["train"]["lmdb"],
                 "{:,}".format(images), (run["train"]["sha256"] or "unknown")[:16]), ""]
         if run.get("recipe"):
-            lines += ["Trained on FER+'s votes as `paper/recipe.py` says: images altered anew each time, small ones first, weights averaged over the run.", ""]
+            lines += [_by_recipe(run["recipe"]), ""]
     if not runs:
         lines.append("The run's record (run.json) was not beside the weights.")
     return "\n".join(lines + ["SHA-256 of the weights as they came from training: `%s`." % about["source"]["sha256"]])
+
+
+def _by_recipe(how):
+    """What a recipe did, in a sentence."""
+    small = "small ones first, " if len(how["sides"]) > 1 else ""
+    taught = ", and on the answers of %d teacher%s (%s of the target; SHA-256 of the scores %s)" % (
+        len(how["teachers"]), "s"[len(how["teachers"]) == 1:], percent(how["teaching"]),
+        ", ".join(each[:16] for each in how["teachers"])) if how.get("teachers") else ""
+    return "Trained on FER+'s votes%s, as `paper/recipe.py` says: images altered anew each time, %sweights averaged over the run." % (taught, small)
 
 
 def _falls(solver):

@@ -10,7 +10,6 @@ import os
 import sys
 from typing import Any, Iterable, Iterator
 
-import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
