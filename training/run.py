@@ -256,6 +256,10 @@ def _arguments():
     args = parser.parse_args()
     if args.recipe and not args.engine.startswith("torch"):
         raise errors.Fail("a recipe (%s) is trained by the PyTorch engine: ENGINE=torch" % args.recipe)
+    for path in args.teacher:
+        if not os.path.exists(path):
+            raise errors.Fail("there are no answers of a teacher %s: `make small TEACHER=models/resnet20_votes` makes them first, or "
+                              "`python3 -m evaluation.test --split train`" % path)
     if args.teacher and not args.recipe:
         raise errors.Fail("a teacher (%s) is for a recipe's networks: --recipe" % args.teacher[0])
     if args.trials and (args.recipe or not args.engine.startswith("torch")):
