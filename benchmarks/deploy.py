@@ -1,10 +1,11 @@
 """How long a face takes in each runtime, side by side in one run on this machine, and in ready-made packages: `make bench`.
 
-    python -m benchmarks.deploy [--faces 200] [--rounds 5] [--model models/resnet20_votes] [--rivals PYTHON]
+    python -m benchmarks.deploy [--faces 200] [--rounds 5] [--model models/resnet20_votes models/resnet32_cifar10] [--rivals PYTHON]
 
 Each way is a process of its own (bench_worker) that is asked in turns; a face is 48x48 grey pixels, and its time runs from these
-to the probabilities: resizing, crops, mean, network. Faces come one at a time, as from a camera. Finding faces is not in
-it, for nobody. Without a trained network the weights are random: speed does not depend on them.
+to the probabilities: resizing, crops, mean, network. A network that takes the face whole is shown it, or it and its mirror in place of ten
+crops. Faces come one at a time, as from a camera. Finding faces is not in it, for nobody. Without a trained network the weights are random:
+speed does not depend on them.
 """
 import argparse
 import contextlib
@@ -54,14 +55,15 @@ def ask(worker, count):
     return answer(worker)
 
 
-def plans(here, caffe, rivals, folder):
+def plans(here, caffe, rivals, folders):
     """[(name, threads, crops, worker)] of everything that can run here, and the lines that say what cannot."""
     made, missing = [], []
     if rivals and not os.path.exists(rivals[0]):
         missing, rivals = ["ready-made packages: they are not installed in %s" % rivals[0]], []
     for threads in sorted({1, parallel.usable()}):
         for crops in (1, 10):
-            for name, kind in OURS + (RIVALS if rivals and crops == 1 else ()):
+            ways = [(way, folder) for folder in folders for way in OURS] + [(way, folders[0]) for way in RIVALS if rivals and crops == 1]
+            for (name, kind), folder in ways:
                 python = rivals if (name, kind) in RIVALS else caffe if kind.startswith("caffe") else here
                 if kind == "onnx_int8" and not os.path.exists(os.path.join(folder, names.INT8)):
                     missing.append("%s: %s is not there" % (name, names.INT8))
@@ -71,21 +73,27 @@ def plans(here, caffe, rivals, folder):
                 if "problem" in ready:
                     missing.append("%s: %s" % (name, ready["problem"]))
                     continue
-                made.append((name, threads, crops, worker))
+                made.append((_called(name, folder, folders), threads, crops, worker))
     return made, sorted(set(missing))
+
+
+def _called(name, folder, folders):
+    ours = name in dict(OURS) and len(folders) > 1
+    return "%s, %s" % (os.path.basename(folder), name) if ours else name
 
 
 def table(made, times, faces, net):
     """The printed figures of {(name, threads, crops): seconds}."""
     lines = ["%s, %d faces each, one at a time, %d cores here" % (net, faces, parallel.usable())]
+    wide = max([34] + [len(name) for name, *_ in made])
     for threads in sorted({threads for _, threads, _, _ in made}):
         for crops in (1, 10):
             group = [(name, times[name, t, c]) for name, t, c, _ in made if (t, c) == (threads, crops)]
             if not group:
                 continue
-            lines += ["", "%-34s %10s %10s %10s" % ("%s, %s" % ("one thread" if threads == 1 else "%d threads" % threads,
+            lines += ["", "%-*s %10s %10s %10s" % (wide, "%s, %s" % ("one thread" if threads == 1 else "%d threads" % threads,
                       "one crop" if crops == 1 else "ten crops"), "median ms", "95th pct.", "faces/s")]
-            lines += ["%-34s %10.3f %10.3f %10.1f" % (name, 1e3 * np.median(found), 1e3 * np.percentile(found, 95), len(found) / np.sum(found))
+            lines += ["%-*s %10.3f %10.3f %10.1f" % (wide, name, 1e3 * np.median(found), 1e3 * np.percentile(found, 95), len(found) / np.sum(found))
                       for name, found in group]
     return "\n".join(lines)
 
@@ -106,7 +114,7 @@ def random_network(folder):
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks.deploy", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="folder of an exported network (default: random weights)")
+    parser.add_argument("--model", nargs="+", help="folders of exported networks (default: random weights)")
     parser.add_argument("--faces", type=int, default=200, help="faces in all, for each way (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="turns in which they come (default: %(default)s)")
     parser.add_argument("--caffe", default="bash env/run python3", help="the Python that has Caffe")
@@ -116,9 +124,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="fer-lite-bench-") as scratch, contextlib.ExitStack() as stack:
         if not args.model:
             random_network(scratch)
-        folder = os.path.abspath(args.model or scratch)
-        net = names.facts(folder)["net"]
-        made, missing = plans([sys.executable], shlex.split(args.caffe), shlex.split(args.rivals or ""), folder)
+        folders = [os.path.abspath(folder) for folder in args.model or [scratch]]
+        net = ", ".join(names.facts(folder)["net"] for folder in folders)
+        made, missing = plans([sys.executable], shlex.split(args.caffe), shlex.split(args.rivals or ""), folders)
         for *_, worker in made:
             stack.callback(_stop, worker)
         times = {(name, threads, crops): [] for name, threads, crops, _ in made}

@@ -31,17 +31,17 @@ def caffe_folded(folder, threads, crops):
 
 def opencv_caffe(folder, threads, crops):
     from fer_lite import runtimes
-    return _opencv(runtimes.opencv_caffe(*_paths(folder, *names.CAFFE[1]), _mean(folder)), threads, crops)
+    return _opencv(runtimes.opencv_caffe(*_paths(folder, *names.CAFFE[1]), _mean(folder)), folder, threads, crops)
 
 
 def opencv_onnx(folder, threads, crops):
     from fer_lite import runtimes
-    return _opencv(runtimes.opencv_onnx(*_paths(folder, names.FLOAT)), threads, crops)
+    return _opencv(runtimes.opencv_onnx(*_paths(folder, names.FLOAT)), folder, threads, crops)
 
 
 def onnx(folder, threads, crops, file=names.FLOAT):
     from fer_lite import runtimes
-    return _cropped(runtimes.onnx_runtime(*_paths(folder, file), threads=threads), crops)
+    return _cropped(runtimes.onnx_runtime(*_paths(folder, file), threads=threads), folder, crops)
 
 
 def onnx_int8(folder, threads, crops):
@@ -73,19 +73,19 @@ WAYS = {function.__name__: function for function in (
     caffe_as_trained, caffe_folded, opencv_caffe, opencv_onnx, onnx, onnx_int8, fer, fer_keras, facex)}
 
 
-def _cropped(network, crops):
+def _cropped(network, folder, crops):
     """A function of a face by a network (fer_lite.crops' kind) that takes crops, not centred."""
-    from data_prep import images
     from fer_lite import crops as cropping
-    from paper import facts
 
-    middle = slice((facts.RESIZE - facts.CROP) // 2, (facts.RESIZE + facts.CROP) // 2)
+    size = names.facts(folder)["crop"]
+    side = max(cropping.SIDE, size)
+    middle = slice((side - size) // 2, (side + size) // 2)
 
     def classify(face):
-        image = images.fit(face, "resize")[None]
+        image = np.repeat(cropping.resized(face, side)[None, None], 3, axis=1)
         if crops == 1:
             return network.probabilities(image[..., middle, middle].astype(np.float32))
-        return cropping.ten_crop_mean(network, image, np.float32(0), facts.CROP)[0]
+        return cropping.ten_crop_mean(network, image, np.float32(0), size)[0]
 
     return classify
 
@@ -93,20 +93,20 @@ def _cropped(network, crops):
 def _caffe(folder, crops, pair):
     caffe = load()
     net, mean = caffe.Net(*_paths(folder, *pair), caffe.TEST), _mean(folder)[:, None, None]
-    net.blobs["data"].reshape(crops, *net.blobs["data"].data.shape[1:])
 
     def probabilities(shown):
+        if len(shown) != net.blobs["data"].num:
+            net.blobs["data"].reshape(*shown.shape)
         np.subtract(shown, mean, out=net.blobs["data"].data)
         return net.forward()["prob"].copy()
 
-    return _cropped(namedtuple("Rival", "probabilities")(probabilities), crops)
+    return _cropped(namedtuple("Rival", "probabilities")(probabilities), folder, crops)
 
 
-def _opencv(runtime, threads, crops):
+def _opencv(runtime, folder, threads, crops):
     import cv2
-    made = _cropped(runtime, crops)
-    cv2.setNumThreads(threads)  # data_prep's pixels set it too, to one
-    return made
+    cv2.setNumThreads(threads)
+    return _cropped(runtime, folder, crops)
 
 
 def _tensorflow(threads):
