@@ -4,10 +4,16 @@
 
 FER+'s PublicTest by FER+'s own majority, each network with the crops it is meant for (model.json). The same alterations of the same images for
 each network, drawn from one seed; beyond the image its edge is continued. Writes a CSV with a line an alteration and network.
+
+`--fer PYTHON` judges the package `fer` beside them (the Python of env/rivals.txt): its own API, told where the face is. It names seven
+expressions as FER2013 does, without contempt; what of FER2013 it was trained on, it does not say.
 """
 import argparse
 import csv
 import os
+import subprocess
+import sys
+import tempfile
 
 import cv2
 import numpy as np
@@ -17,6 +23,7 @@ from common.progress import Progress
 from common.votes import NONE
 from evaluation import data
 from fer_lite import faces, names, predict
+from paper import facts
 
 SEED = 20
 AT_ONCE = 64  # images
@@ -90,29 +97,46 @@ def accuracy(predictor, images, labels, bar):
     return right / len(images)
 
 
+def judged_by_fer(python, faces_):
+    """What `fer` calls each of many faces (uint8 N x 48 x 48): str N, in FER+'s words."""
+    with tempfile.TemporaryDirectory(prefix="fer-lite-bench-") as folder:
+        given, said = os.path.join(folder, "faces.npy"), os.path.join(folder, "said.npy")
+        np.save(given, faces_)
+        if subprocess.run([python, "-m", "benchmarks.fer_judge", given, said], stdout=sys.stderr).returncode:
+            raise errors.Fail("%s cannot run the package fer: make its environment with `make bench-deploy`, and give RIVALS_ENV/bin/python" % python)
+        return np.load(said)
+
+
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks.robustness", description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", help="folders of models/")
+    parser.add_argument("models", nargs="*", help="folders of models/")
+    parser.add_argument("--fer", metavar="PYTHON", help="the Python that has env/rivals.txt")
     parser.add_argument("--data", default=os.path.join("data", "ferplus_votes"))
     parser.add_argument("--out", default=os.path.join("docs", "results", "robustness.csv"))
     args = parser.parse_args()
     networks = [(names.facts(folder), predict.Predictor(folder, threads=parallel.count())) for folder in args.models]
     images, labels = judged_images(args.data)
-    lines = []
+    lines, altered = [], {}
+    for name, alter in ALTERATIONS.items():
+        rng = np.random.default_rng(SEED)
+        altered[name] = np.stack([alter(image, rng) for image in images])
     with Progress("altering and testing", len(ALTERATIONS) * len(networks) * len(images)) as bar:
-        for name, alter in ALTERATIONS.items():
-            rng = np.random.default_rng(SEED)
-            altered = np.stack([alter(image, rng) for image in images])
+        for name, shown in altered.items():
             for about, predictor in networks:
-                lines.append([name, about["name"], about.get("crops", 10), len(labels), "%.2f" % (100 * accuracy(predictor, altered, labels, bar))])
+                lines.append([name, about["name"], about.get("crops", 10), len(labels), "%.2f" % (100 * accuracy(predictor, shown, labels, bar))])
+    if args.fer:
+        said = judged_by_fer(args.fer, np.concatenate(list(altered.values()))).reshape(len(altered), -1)
+        wanted = np.array(facts.EXPRESSIONS)[labels]
+        lines += [[name, "fer (package)", 1, len(labels), "%.2f" % (100 * np.mean(each == wanted))] for name, each in zip(altered, said)]
+    lines.sort(key=lambda line: list(altered).index(line[0]))
     os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
     with files.replacing(args.out) as temporary, open(temporary, "w", newline="") as f:
         csv.writer(f, lineterminator="\n").writerows([["alteration", "network", "crops", "n", "accuracy"], *lines])
-    width = max(map(len, ALTERATIONS))
-    print(" " * width + "".join("%20s" % about["name"] for about, _ in networks))
+    width, columns = max(map(len, ALTERATIONS)), len(lines) // len(altered)
+    print(" " * width + "".join("%20s" % line[1] for line in lines[:columns]))
     for i, name in enumerate(ALTERATIONS):
-        print(name.ljust(width) + "".join("%19s%%" % line[4] for line in lines[i * len(networks):(i + 1) * len(networks)]))
+        print(name.ljust(width) + "".join("%19s%%" % line[4] for line in lines[i * columns:(i + 1) * columns]))
 
 
 if __name__ == "__main__":
