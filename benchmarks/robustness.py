@@ -3,7 +3,8 @@
     python3 -m benchmarks.robustness models/resnet20_votes models/resnet32_cifar10 --data data/ferplus_votes
 
 FER+'s PublicTest by FER+'s own majority, each network with the crops it is meant for (model.json). The same alterations of the same images for
-each network, drawn from one seed; beyond the image its edge is continued. Writes a CSV with a line an alteration and network.
+each network, drawn from one seed; beyond the image its edge is continued. Writes a CSV with a line an alteration and network; lines of
+networks that are not asked for stay.
 
 `--fer PYTHON` judges the package `fer` beside them (the Python of env/rivals.txt): its own API, told where the face is. It names seven
 expressions as FER2013 does, without contempt; what of FER2013 it was trained on, it does not say.
@@ -107,6 +108,14 @@ def judged_by_fer(python, faces_):
         return np.load(said)
 
 
+def _earlier(path):
+    """Lines of an earlier run, without the titles."""
+    if not os.path.exists(path):
+        return []
+    with open(path, newline="") as f:
+        return [line for line in csv.reader(f) if line and line[0] in ALTERATIONS]
+
+
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks.robustness", description=__doc__.splitlines()[0])
@@ -129,6 +138,8 @@ def main():
         said = judged_by_fer(args.fer, np.concatenate(list(altered.values()))).reshape(len(altered), -1)
         wanted = np.array(facts.EXPRESSIONS)[labels]
         lines += [[name, "fer (package)", 1, len(labels), "%.2f" % (100 * np.mean(each == wanted))] for name, each in zip(altered, said)]
+    again = {line[1] for line in lines}
+    lines = [line for line in _earlier(args.out) if line[1] not in again] + lines
     lines.sort(key=lambda line: list(altered).index(line[0]))
     os.makedirs(os.path.dirname(args.out) or ".", exist_ok=True)
     with files.replacing(args.out) as temporary, open(temporary, "w", newline="") as f:
