@@ -92,10 +92,13 @@ $(RIVALS_ENV)/.complete: env/rivals.txt env/rivals_need.txt
 	@$(RIVALS_PYTHON) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) --no-deps -r env/rivals.txt
 	@touch $(call q,$@)
 
-.PHONY: bench bench-deploy bench-predict test test-deploy
-bench: bench-deploy bench-predict
+.PHONY: bench bench-deploy bench-predict bench-serve test test-deploy
+bench: bench-deploy bench-predict bench-serve
 bench-predict: $(DEPLOY_ENV)/.complete-export ## photographs and video frames a second, faces found, beside a bare loop of YuNet and ONNX Runtime
 	@$(DEPLOY_RUN) -m benchmarks.predict $(call opt,--model,$(MODEL)) $(BENCH)
+
+bench-serve: $(DEPLOY_ENV)/.complete-package ## requests a second of `fer-lite serve` and their time, beside the same Predictor without a server
+	@$(DEPLOY_RUN) -m benchmarks.serve $(call opt,--model,$(MODEL)) $(BENCH)
 
 bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in every runtime, and in ready-made packages (RIVALS=none: without them)
 	@$(if $(filter none,$(RIVALS)),,$(MAKE) $(call q,$(RIVALS_ENV)/.complete) ||) true
