@@ -55,22 +55,24 @@ def load(address, data, wanted, clients, seconds):
     times, wrong = [], []
 
     async def client(http, end):
-        while time.perf_counter() < end:
+        now = 0
+        while now < end:
             start = time.perf_counter()
             try:
                 answer = await http.post("/predict", content=data)
                 right = answer.status_code == 200 and answer.json() == {"faces": wanted}
             except httpx.TransportError:
                 right = False
-            (times if right else wrong).append(time.perf_counter() - start)
+            now = time.perf_counter()
+            (times if right else wrong).append(now - start)
 
-    async def clients_():
+    async def together():
         async with httpx.AsyncClient(base_url=address, timeout=START, trust_env=False, limits=httpx.Limits(max_connections=clients)) as http:
+            start = time.perf_counter()
             await asyncio.gather(*(client(http, start + seconds) for _ in range(clients)))
+            return len(times) / (time.perf_counter() - start)
 
-    start = time.perf_counter()
-    asyncio.run(clients_())
-    return len(times) / (time.perf_counter() - start), times, len(wrong)
+    return asyncio.run(together()), times, len(wrong)
 
 
 def direct(predictor, data, threads, seconds):

@@ -98,7 +98,7 @@ def test_a_stream_without_a_length_is_bounded(client):
 @pytest.fixture
 def address(predictor, monkeypatch):
     """(host, port) of a real server on loopback that has little patience."""
-    monkeypatch.setattr(serve, "PATIENCE", 0.5)
+    monkeypatch.setattr(serve, "PATIENCE", 1.0)
     server = uvicorn.Server(uvicorn.Config(serve.application(predictor, at_once=1, waiting=3), log_level="error", **serve.OPTIONS))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -133,10 +133,11 @@ def test_a_client_that_drips_is_let_go_and_holds_up_nobody(address, sent, answer
             for part in iter(lambda: client.recv(9999), b""):
                 got += part
     dripping.join()
-    assert got.startswith(answer) and bool(got) == bool(answer) and 0.4 < time.monotonic() - start < 8
+    assert got.startswith(answer) and bool(got) == bool(answer) and 0.9 < time.monotonic() - start < 8
 
 
-def test_the_benchmark_counts_right_answers_and_errors(address, predictor):
+def test_the_benchmark_counts_right_answers_and_errors(address, predictor, monkeypatch):
+    monkeypatch.setattr(serve, "PATIENCE", 30)
     url = "http://%s:%d" % address
     rate, times, wrong = bench.load(url, GOOD, predictor(GOOD), clients=3, seconds=0.3)
     assert rate > 0 and len(times) >= 3 and wrong == 0
