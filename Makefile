@@ -61,14 +61,14 @@ RUNS      ?= $(W)runs$(addprefix /,$(filter-out caffe,$(ENGINE_NAME)))
 RUN    ?= bash env/run
 LAUNCH ?=
 PYTHON = $(if $(filter torch,$(ENGINE)),$(TORCH),$(RUN) python3)
-# Nets, data and reports need no Caffe: they run where it is if it is there already, else in a virtual environment of env/plain.txt.
+# Nets, data and reports need no Caffe: they run where it is if it is there already, else in a virtual environment of env/plain.lock.
 PLAIN     = $(if $(filter torch,$(ENGINE)),$(TORCH),$(RUN) $(if $(findstring env/run,$(RUN)),--plain) python3)
 PLAIN_ENV = $(if $(filter torch,$(ENGINE)),env)
 # Environments lie in the cache folder, under what they are made from: one for all checkouts, and those may be read-only.
 HOME  := $(or $(HOME),$(shell unset HOME; echo ~))
 CACHE := $(or $(FER_LITE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fer-lite)
-# (variable, name, lists of packages): where the variable is not given, the folder. Looked up once, not at each use.
-cached = $(if $(filter undefined,$(origin $(1))),$(eval $(1) := $$(CACHE)/$(2)-$$(shell cat $(3:%=env/%.txt) | sha256sum | cut -c1-12)))
+# (variable, name, lists or locks of packages): where the variable is not given, the folder. Looked up once, not at each use.
+cached = $(if $(filter undefined,$(origin $(1))),$(eval $(1) := $$(CACHE)/$(2)-$$(shell cat $(3:%=env/%) | sha256sum | cut -c1-12)))
 
 DEPTHS   := $(patsubst prototxt/resnet%_ferplus_train.prototxt,%,$(wildcard prototxt/resnet*_ferplus_train.prototxt))
 SOURCES  := $(patsubst solvers/resnet20_%.prototxt,%,$(filter-out %_finetune.prototxt %_scratch.prototxt,$(wildcard solvers/resnet20_*.prototxt)))
@@ -97,6 +97,8 @@ endef
 make_venv = { mkdir -p $(call q,$(1)) && test -w $(call q,$(1)); } 2>/dev/null || \
   { echo error: $(call q,$(1)) 'cannot be written: name another folder for $(3), as in $(4)=~/.cache/fer-lite/venv' >&2; exit 1; }; \
   $(OWN_PYTHON) $(call q,$(1)/bin/python) -m pip --version >/dev/null 2>&1 || { echo making $(call q,$(1)) '($(3))' >&2; $(2) -m venv $(call q,$(1)); }
+# (Python, name, more arguments of pip): install env/NAME.lock.
+locked = $(OWN_PYTHON) bash env/lock $(call q,$(1)) $(2) $(3)
 
 include $(wildcard make/*.mk)
 
@@ -269,14 +271,14 @@ demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing
 
 # `make check` is what a change must pass before anything else: any Python from 3.9 on, and two minutes.
 CHECK_PYTHON ?= python3
-$(call cached,CHECK_ENV,check,plain)
+$(call cached,CHECK_ENV,check,plain.lock)
 CHECKS       := not caffe and not torch and not slow and not network
 
-$(CHECK_ENV)/.complete: env/plain.txt
+$(CHECK_ENV)/.complete: env/plain.lock
 	@echo making $(call q,$(CHECK_ENV)): 'NumPy, OpenCV and what else needs neither Caffe nor PyTorch (a minute, once)' >&2
 	@$(CHECK_PYTHON) -m venv $(call q,$(CHECK_ENV))
 	@echo '*' > $(call q,$(CHECK_ENV))/.gitignore
-	@$(call q,$(CHECK_ENV)/bin/python) -m pip install --quiet --disable-pip-version-check -r env/plain.txt
+	@$(call locked,$(CHECK_ENV)/bin/python,plain)
 	@touch $(call q,$@)
 
 check: $(CHECK_ENV)/.complete ## lint, and the fast tests that need neither Caffe nor PyTorch (two minutes; CHECK_PYTHON)

@@ -22,6 +22,7 @@ from paper import facts
 
 TOLERANCE = 1e-4  # largest difference of a probability that summing float32 in another order may make
 CAFFE = "Caffe, deploy.prototxt"
+MEND = "get it back (`git checkout models`) or make it again with `make model`"
 FACES, IMAGES, SEED = 8, 12, 7  # drawn and real ones in a check; ten crops each
 
 
@@ -108,7 +109,7 @@ def write_checksums(root):
 
 def check_checksums(root):
     """How many files `root` holds. Fail, naming the file, unless they are those of its SHA256SUMS."""
-    return verify.verify(root, "get it back (`git checkout models`) or make it again with `make model`")
+    return verify.verify(root, MEND)
 
 
 @errors.main

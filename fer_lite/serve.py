@@ -24,12 +24,13 @@ try:
     from starlette.requests import ClientDisconnect, Request
     from starlette.responses import HTMLResponse, JSONResponse
     from starlette.routing import Route
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError:
     raise errors.Fail("serving needs the extra [api]: pip install 'fer-lite[api]'") from None
 
 LARGEST = 20 << 20  # bytes of an image
 PIXELS = 50 * 10**6  # decoded: 150 MB
-PATIENCE = 30.0  # seconds that a client may take to send an image
+PATIENCE = 30.0  # seconds that a client may take to send an image; twice that for a request's head
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>fer-lite</title>
 <h1>fer-lite %s</h1><p>POST an image to <code>/predict</code>: <code>curl --data-binary @photo.jpg URL/predict</code>.
 The description for programs: <a href="openapi.json">openapi.json</a>.</p>
@@ -37,6 +38,27 @@ The description for programs: <a href="openapi.json">openapi.json</a>.</p>
 <script>file.onchange = async () => shown.textContent = JSON.stringify(await (await fetch("predict", {method: "POST", body: file.files[0]})).json(), null, 1)</script>
 </html>"""
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; connect-src 'self'"
+
+
+class Patient(H11Protocol):
+    """Uvicorn's protocol, which by itself waits for a request's head for ever."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._look = self.loop.call_later(PATIENCE, self._let_go, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._look.cancel()
+        super().connection_lost(exc)
+
+    def _let_go(self, last):
+        if self.cycle is last and (last is None or last.response_complete):  # no request since the last look
+            self.transport.close()
+        else:
+            self._look = self.loop.call_later(PATIENCE, self._let_go, self.cycle)
+
+
+OPTIONS: dict[str, Any] = {"http": Patient, "server_header": False, "timeout_keep_alive": 5}  # of uvicorn
 
 
 def _openapi(classes):
@@ -119,4 +141,4 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="images that are looked at together (default: %(default)s)")
     args = parser.parse_args(arguments)
     predictor = Predictor(args.model, score=args.score, threads=1, threshold=args.threshold)
-    uvicorn.run(application(predictor, args.at_once), host=args.host, port=args.port, server_header=False, timeout_keep_alive=5, log_level="info")
+    uvicorn.run(application(predictor, args.at_once), host=args.host, port=args.port, log_level="info", **OPTIONS)

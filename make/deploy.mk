@@ -7,7 +7,7 @@
 
 DEPLOY_PYTHON ?= python3
 DEPLOY_PIP    ?=
-$(call cached,DEPLOY_ENV,deploy,deploy export web package)
+$(call cached,DEPLOY_ENV,deploy,deploy.lock export.lock web.lock package.lock)
 DEPLOY_RUN    := $(OWN_PYTHON) $(call q,$(DEPLOY_ENV)/bin/python)
 $(call renew_venv,$(DEPLOY_ENV))
 
@@ -44,15 +44,15 @@ $(DEPLOY_ENV)/.complete: env/deploy.lock
 	  { echo "error: this needs Python 3.10 or later, and $(DEPLOY_PYTHON) is none: set DEPLOY_PYTHON=python3.12 or the like" >&2; exit 1; }
 	@$(call make_venv,$(DEPLOY_ENV),$(DEPLOY_PYTHON),NumPy$(comma) OpenCV and ONNX Runtime (half a minute),DEPLOY_ENV)
 	@echo '*' > $(call q,$(DEPLOY_ENV))/.gitignore
-	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) --require-hashes -r env/deploy.lock
+	@$(call locked,$(DEPLOY_ENV)/bin/python,deploy,$(DEPLOY_PIP))
 	@touch $(call q,$@)
 
-$(DEPLOY_ENV)/.complete-export: env/export.txt $(DEPLOY_ENV)/.complete
-	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/deploy.txt -r env/export.txt
+$(DEPLOY_ENV)/.complete-export: env/export.lock $(DEPLOY_ENV)/.complete
+	@$(call locked,$(DEPLOY_ENV)/bin/python,export,$(DEPLOY_PIP))
 	@touch $(call q,$@)
 
-$(DEPLOY_ENV)/.complete-package: env/package.txt $(DEPLOY_ENV)/.complete-export
-	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/package.txt
+$(DEPLOY_ENV)/.complete-package: env/package.lock $(DEPLOY_ENV)/.complete-export
+	@$(call locked,$(DEPLOY_ENV)/bin/python,package,$(DEPLOY_PIP))
 	@touch $(call q,$@)
 
 .PHONY: export
@@ -81,7 +81,7 @@ model: $(DEPLOY_ENV)/.complete-export | $(DEPLOY_NEEDS) ## models/NAME from the 
 	  --root=$(call q,$(MODELS)) --data=$(call q,$(DATA)) --split $(DEPLOY_SPLIT) $(DEPLOY_CAFFE)
 
 # Ready-made packages to compare with, in an environment of their own; where they do not install, bench says so and goes on.
-$(call cached,RIVALS_ENV,rivals,rivals rivals_need)
+$(call cached,RIVALS_ENV,rivals,rivals.txt rivals_need.txt)
 RIVALS_PYTHON = $(call q,$(RIVALS_ENV)/bin/python)
 
 $(RIVALS_ENV)/.complete: env/rivals.txt env/rivals_need.txt
@@ -92,10 +92,13 @@ $(RIVALS_ENV)/.complete: env/rivals.txt env/rivals_need.txt
 	@$(RIVALS_PYTHON) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) --no-deps -r env/rivals.txt
 	@touch $(call q,$@)
 
-.PHONY: bench bench-deploy bench-predict test test-deploy
-bench: bench-deploy bench-predict
+.PHONY: bench bench-deploy bench-predict bench-serve test test-deploy
+bench: bench-deploy bench-predict bench-serve
 bench-predict: $(DEPLOY_ENV)/.complete-export ## photographs and video frames a second, faces found, beside a bare loop of YuNet and ONNX Runtime
 	@$(DEPLOY_RUN) -m benchmarks.predict $(call opt,--model,$(MODEL)) $(BENCH)
+
+bench-serve: $(DEPLOY_ENV)/.complete-package ## requests a second of `fer-lite serve` and their time, beside the same Predictor without a server
+	@$(DEPLOY_RUN) -m benchmarks.serve $(call opt,--model,$(MODEL)) $(BENCH)
 
 bench-deploy: $(DEPLOY_ENV)/.complete-export | env ## milliseconds a face in every runtime, and in ready-made packages (RIVALS=none: without them)
 	@$(if $(filter none,$(RIVALS)),,$(MAKE) $(call q,$(RIVALS_ENV)/.complete) ||) true

@@ -6,7 +6,7 @@
 DEVICE       ?= cpu
 TORCH_PYTHON ?= python3
 TORCH_PIP    ?=
-$(call cached,TORCH_ENV,torch,torch)
+$(call cached,TORCH_ENV,torch,torch.lock torch.txt)
 TORCH        := $(OWN_PYTHON) $(call q,$(TORCH_ENV)/bin/python)
 $(call renew_venv,$(TORCH_ENV))
 
@@ -17,12 +17,13 @@ ifeq ($(DEVICE),cuda)
 GPU := $(or $(GPU),0)
 endif
 
-# pip puts a changed list into the environment that is there; the mark says that all of it is.
-$(TORCH_ENV)/.complete: env/torch.txt
+# pip puts a changed list into the environment that is there; the mark says that all of it is. The lock has all but PyTorch's build.
+$(TORCH_ENV)/.complete: env/torch.lock env/torch.txt
 	@$(TORCH_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	  { echo "error: ENGINE=torch needs Python 3.10 or later, and $(TORCH_PYTHON) is none: set TORCH_PYTHON=python3.12 or the like" >&2; exit 1; }
 	@$(call make_venv,$(TORCH_ENV),$(TORCH_PYTHON),PyTorch for ENGINE=torch (a minute),TORCH_ENV)
 	@echo '*' > $(call q,$(TORCH_ENV))/.gitignore
+	@$(call locked,$(TORCH_ENV)/bin/python,torch,$(TORCH_PIP))
 	@$(TORCH) -m pip install --quiet --disable-pip-version-check $(TORCH_PIP) -r env/torch.txt
 	@touch $(call q,$@)
 

@@ -10,7 +10,7 @@ MOST       ?= 0
 KILLS      ?= 200
 SECONDS    ?= 60
 TARGETS    ?=
-$(call cached,FUZZ_ENV,fuzz,fuzz plain)
+$(call cached,FUZZ_ENV,fuzz,fuzz.lock plain.lock)
 FUZZ_FOUND ?= $(W)fuzz
 KEY        ?=
 SIGNER     ?=
@@ -34,10 +34,10 @@ soak: $(W)data/$(SRC)/manifest.json $(W)data/ferplus/manifest.json | env ## kill
 	@$(PYTHON) tests/soak.py --folder=$(call q,$(SOAK)) --data=$(call q,$(W)data) --source=$(call q,$(SRC)) --engine $(ENGINE) --kills=$(call q,$(KILLS))
 	@rm -rf $(call q,$(SOAK))
 
-$(FUZZ_ENV)/.complete: env/fuzz.txt env/plain.txt
+$(FUZZ_ENV)/.complete: env/fuzz.lock env/plain.lock
 	@$(call make_venv,$(FUZZ_ENV),$(CHECK_PYTHON),atheris and what reads files (a minute),FUZZ_ENV)
 	@echo '*' > $(call q,$(FUZZ_ENV))/.gitignore
-	@$(call q,$(FUZZ_ENV)/bin/python) -m pip install --quiet --disable-pip-version-check -r env/fuzz.txt -r env/plain.txt
+	@$(call locked,$(FUZZ_ENV)/bin/python,plain) && $(call locked,$(FUZZ_ENV)/bin/python,fuzz)
 	@touch $(call q,$@)
 
 fuzz: $(FUZZ_ENV)/.complete ## fuzz the readers of strangers' files, guided by coverage, for SECONDS (TARGETS: tests/fuzz.py)

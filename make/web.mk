@@ -17,8 +17,8 @@ deploy/web/node_modules/.complete: deploy/web/package.json deploy/web/package-lo
 	@cd deploy/web && npm ci --loglevel=error || { echo 'error: npm could not install what deploy/web/package-lock.json names: try again with a network' >&2; exit 1; }
 	@touch $@
 
-$(DEPLOY_ENV)/.complete-web: env/web.txt $(DEPLOY_ENV)/.complete-export
-	@$(DEPLOY_RUN) -m pip install --quiet --disable-pip-version-check $(DEPLOY_PIP) -r env/web.txt
+$(DEPLOY_ENV)/.complete-web: env/web.lock $(DEPLOY_ENV)/.complete-export
+	@$(call locked,$(DEPLOY_ENV)/bin/python,web,$(DEPLOY_PIP))
 	@touch $(call q,$@)
 
 # What cannot be had here is named by the tests that are left out for it.

@@ -211,7 +211,8 @@ FAKES = {
         sleep "${FAKE_SLEEP:-0}"
         case " ${FAKE_FAIL:-} " in " 1 " | *" ${!#} "*) echo "E: Failed to fetch InRelease: no network" >&2; exit 1 ;; esac
         echo "I: installing remaining packages inside the chroot..." >&2
-        tar -C "$TMPDIR/mmdebstrap.x" -c ./etc ./lib""",
+        printf "%s" "${FAKE_DEBS:-}" >"$TMPDIR/mmdebstrap.x/debian.sha256"
+        tar -C "$TMPDIR/mmdebstrap.x" -c ./etc ./lib ./debian.sha256""",
     # What follows the options is run here; the shell of the real one begins it.
     "bwrap": """
         while [ "$1" != /bin/bash ] && [ "$1" != true ]; do [ "$1" != --new-session ] || session=setsid; shift; done
@@ -433,6 +434,23 @@ def test_two_at_once_make_one(tmp_path):
     assert [run.returncode for run in runs] == [0, 0]
     assert "waiting for another run" in "".join(output)
     assert machine.calls("mmdebstrap").count("bullseye") == 1 and len(machine.made()) == 1
+
+
+def test_packages_of_other_hashes_are_said(tmp_path):
+    machine = debian(tmp_path)
+    known = "%064d  caffe_1_all.deb\n" % 1
+    (machine.checkout / "env" / ("debian-%s.sha256" % os.uname().machine)).write_text(known)
+    other = machine.run("--make", FAKE_DEBS=known + "%064d  caffe_2_all.deb" % 2)
+    assert other.returncode == 0 and other.stderr.count("note: 1 packages") == 1 and "caffe_2_all.deb" in other.stderr
+    assert (machine.cache / machine.made()[0] / "debian.sha256").read_text().startswith(known)
+    shutil.rmtree(str(machine.cache))
+    assert "note:" not in machine.run("--make", FAKE_DEBS=known.strip()).stderr
+
+
+def test_the_list_of_hashes_has_each_package():
+    with open(os.path.join(REPO, "env", "debian-x86_64.sha256")) as f:
+        files = [re.fullmatch(r"[0-9a-f]{64}  ([a-z0-9.+-]+)_[^_ ]+_(?:amd64|all)\.deb", line.rstrip("\n")).group(1) for line in f]
+    assert set(packages()) <= set(files) and len(files) == len(set(files))
 
 
 def test_debian_mirror_is_passed_on(tmp_path):

@@ -141,12 +141,3 @@ for module in ("data_prep.__main__", "evaluation.report.page", "evaluation.repor
     assert globals_() == before, module
 """
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
-
-
-def test_the_lock_has_every_pin_with_a_hash_and_no_address():
-    """env/deploy.lock is made from env/deploy.txt; what `export.txt` pins is not moved by it."""
-    pins, lock, export = (open(os.path.join(ROOT, "env", name)).read() for name in ("deploy.txt", "deploy.lock", "export.txt"))
-    locked = dict(re.findall(r"^([a-z0-9-]+)==(\S+)(?: ;[^\\]*)? \\\n {4}--hash=sha256:[0-9a-f]{64}", lock, re.M))
-    assert len(locked) == lock.count("==") - lock.count(" == ") > 10 and "://" not in lock
-    assert dict(re.findall(r"^([a-z0-9-]+)==(\S+)", pins, re.M)).items() <= locked.items()
-    assert all(locked[name] == version for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", export, re.M) if name in locked)

@@ -1,6 +1,7 @@
 """The package that people install: built as a wheel, put into a clean virtual environment outside the checkout, used there."""
 import glob
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -8,6 +9,8 @@ import zipfile
 import build  # noqa: F401  what the wheel is built with
 import hatchling  # noqa: F401
 import pytest
+
+from deploy import check, signature
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
@@ -55,13 +58,16 @@ def test_the_wheel_has_what_use_needs_and_nothing_else(wheel, tmp_path):
            if os.path.isfile(path) and "__pycache__" not in path}
     networks = {"fer_lite/%s/%s" % (network.replace(os.sep, "/"), name) for network in (predict.DEFAULT, "models/resnet32_cifar10")
                 for name in ("model.onnx", "model_int8.onnx", "model.json", "README.md")}
-    assert own | networks | {"fer_lite/models/LICENSE.md", "fer_lite/models/SHA256SUMS"} == names
+    sums = {"fer_lite/models/" + name for name in ("LICENSE.md", "SHA256SUMS")}
+    signed = {"fer_lite/models/" + name for name in ("SHA256SUMS.signed", "SHA256SUMS.sig", "allowed_signers")}
+    assert own | networks | sums == names - signed
+    assert ("fer_lite/models/SHA256SUMS.signed" in names) == os.path.exists(os.path.join(ROOT, "models", "SHA256SUMS.sig"))
     assert "Version: %s\n" % __version__ in about and "License-Expression: MIT\n" in about
 
 
-def verified(python_, package):
+def verified(python_, package, *options):
     """(exit status, output) of `fer-lite verify` by the package in a folder."""
-    ran = subprocess.run([python_, "-m", "fer_lite", "verify"], cwd=package, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    ran = subprocess.run([python_, "-m", "fer_lite", "verify", *options], cwd=package, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
     assert ran.stdout.count("\n") == 1
     return ran.returncode, ran.stdout
 
@@ -72,7 +78,8 @@ def test_the_package_verifies_its_own_networks(wheel, tmp_path):
         z.extractall(str(tmp_path))
     models = tmp_path / "fer_lite" / "models"
     count = len(list(models.glob("*/*")))
-    assert count >= 8 and verified(sys.executable, str(tmp_path)) == (0, "%s: all %d files are those of SHA256SUMS\n" % (models, count))
+    status, said = verified(sys.executable, str(tmp_path))
+    assert count >= 8 and status == 0 and said.startswith("%s: all %d files are those of SHA256SUMS, " % (models, count))
     network = models / "resnet20_votes" / "model.onnx"
     content = network.read_bytes()
     for wrong in (content[:-1] + bytes([content[-1] ^ 1]), content[:-1], None):
@@ -85,9 +92,36 @@ def test_the_package_verifies_its_own_networks(wheel, tmp_path):
     assert verified(sys.executable, str(tmp_path))[0] == 1
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen: apt-get install openssh-client")
+def test_a_wheel_carries_the_signature_of_its_networks(tmp_path):
+    """A checkout with signed models, its wheel, and the package as it is installed."""
+    source, models, mine = tmp_path / "source", tmp_path / "package" / "fer_lite" / "models", str(tmp_path / "mine")
+    for name in ("fer_lite", "models"):
+        shutil.copytree(os.path.join(ROOT, name), str(source / name), ignore=shutil.ignore_patterns("__pycache__", "*.caffemodel", "SHA256SUMS.sig", "allowed_signers"))
+    for name in ("pyproject.toml", "LICENSE", "docs/predict.md", "deploy/wheel.py"):
+        (source / name).parent.mkdir(exist_ok=True)
+        shutil.copy(os.path.join(ROOT, *name.split("/")), str(source / name))
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", mine)
+    check.write_checksums(str(source / "models"))
+    signature.sign(str(source / "models"), mine, "me@example.org")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(source))
+    with zipfile.ZipFile(glob.glob(str(tmp_path / "*.whl"))[0]) as z:
+        z.extractall(str(tmp_path / "package"))
+    for signers in ([], ["--signers", str(source / "models" / "allowed_signers")]):
+        status, said = verified(sys.executable, str(tmp_path / "package"), *signers)
+        assert status == 0 and said.endswith(" files are those of SHA256SUMS, signed by me@example.org\n")
+    (models / "resnet20_votes" / "model.onnx").write_bytes(b"others")
+    check.write_checksums(str(models))  # of someone who can write sums too
+    status, said = verified(sys.executable, str(tmp_path / "package"))
+    assert status == 1 and said.startswith("error: %s has lines that " % (models / "SHA256SUMS"))
+
+
 def test_a_checkout_verifies_its_own_networks():
     with open(os.path.join(ROOT, "models", "SHA256SUMS")) as f:
-        assert verified(sys.executable, ROOT) == (0, "%s: all %d files are those of SHA256SUMS\n" % (os.path.join(ROOT, "models"), len(f.readlines())))
+        count = len(f.readlines())
+    status, said = verified(sys.executable, ROOT)
+    assert status == 0 and said.startswith("%s: all %d files are those of SHA256SUMS, " % (os.path.join(ROOT, "models"), count))
 
 
 def python(version):

@@ -1,19 +1,26 @@
 """`fer-lite serve`: what it answers, what it refuses, and many clients at once."""
 import concurrent.futures
+import contextlib
 import io
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
+import threading
+import time
+import urllib.request
 import zlib
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
 import fer_lite
+from benchmarks import serve as bench
 from fer_lite import serve
 
 
@@ -86,6 +93,57 @@ def test_damaged_files_of_every_kind_are_never_an_error_of_ours(client):
 
 def test_a_stream_without_a_length_is_bounded(client):
     assert client.post("/predict", content=(b"0" * 65536 for _ in range(40))).status_code == 413
+
+
+@pytest.fixture
+def address(predictor, monkeypatch):
+    """(host, port) of a real server on loopback that has little patience."""
+    monkeypatch.setattr(serve, "PATIENCE", 1.0)
+    server = uvicorn.Server(uvicorn.Config(serve.application(predictor, at_once=1, waiting=3), log_level="error", **serve.OPTIONS))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield listening.getsockname()
+        server.should_exit = True
+        thread.join(20)
+
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent, answer", [
+    (b"", b""), (b"POST /pre", b""), (b"POST /predict HTTP/1.1\r\nX", b""), (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET", b"HTTP/1.1 200 OK"),
+    (b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n", b"HTTP/1.1 405 "), (HEAD, b"HTTP/1.1 408 ")])
+def test_a_client_that_drips_is_let_go_and_holds_up_nobody(address, sent, answer):
+    """Slowloris: the start of a request, then a byte now and then."""
+    def drip(client):
+        with contextlib.suppress(OSError):
+            while True:
+                time.sleep(0.1)
+                client.sendall(b"x")
+
+    got, start = b"", time.monotonic()
+    with socket.create_connection(address, timeout=8) as client:
+        client.sendall(sent)
+        dripping = threading.Thread(target=drip, args=(client,))
+        dripping.start()
+        with urllib.request.urlopen("http://%s:%d/predict" % address, GOOD, timeout=8) as other:
+            assert other.status == 200
+        with contextlib.suppress(ConnectionError):
+            for part in iter(lambda: client.recv(9999), b""):
+                got += part
+    dripping.join()
+    assert got.startswith(answer) and bool(got) == bool(answer) and 0.9 < time.monotonic() - start < 8
+
+
+def test_the_benchmark_counts_right_answers_and_errors(address, predictor, monkeypatch):
+    monkeypatch.setattr(serve, "PATIENCE", 30)
+    url = "http://%s:%d" % address
+    rate, times, wrong = bench.load(url, GOOD, predictor(GOOD), clients=3, seconds=0.3)
+    assert rate > 0 and len(times) >= 3 and wrong == 0
+    for data, wanted, clients in ((b"no image", [], 1), (GOOD, ["another"], 1)):
+        rate, times, wrong = bench.load(url, data, wanted, clients, seconds=0.2)
+        assert rate == 0 and times == [] and wrong > 0
 
 
 def test_more_at_once_than_it_takes_is_told_to_wait(predictor):

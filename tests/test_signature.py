@@ -11,6 +11,7 @@ pytest.importorskip("onnx", reason="needs onnx: pip install -r env/deploy.txt -r
 
 from common import errors
 from deploy import check, signature
+from fer_lite import verify
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen: apt-get install openssh-client")
@@ -44,9 +45,10 @@ def refused(root, words, signers=None):
 
 
 def test_signed_and_verified(models, tmp_path):
-    assert command(models) == (0, "%s/SHA256SUMS is not signed: its sums tell damage, not who made the files" % models)
+    status, said = command(models)
+    assert status == 0 and said.startswith("%s: all 2 files are those of SHA256SUMS, which is not signed" % models)
     signature.sign(str(models), key(tmp_path, "ours"), "me@example.org")
-    assert command(models) == (0, "%s/SHA256SUMS is signed by me@example.org" % models)
+    assert command(models) == (0, "%s: all 2 files are those of SHA256SUMS, signed by me@example.org" % models)
     signature.sign(str(models), str(tmp_path / "ours"), "me@example.org")
     assert len((models / "allowed_signers").read_text().splitlines()) == 1
     by_hand = subprocess.run(["ssh-keygen", "-Y", "verify", "-f", "allowed_signers", "-I", "me@example.org", "-n", "fer-lite", "-s", "SHA256SUMS.sig"],
@@ -68,10 +70,12 @@ def test_who_may_sign_is_the_users_choice(models, tmp_path):
     mine = tmp_path / "mine"
     shutil.copy(str(models / "allowed_signers"), str(mine))
     signature.sign(str(models), key(tmp_path, "theirs"), "you@example.org")  # both names lie beside the files now
-    assert signature.verify(str(models)) == "you@example.org"
+    assert verify.signer(str(models)) == "you@example.org"
     refused(models, "is not signed by anyone that %s names" % mine, mine)
     (models / "allowed_signers").unlink()
     refused(models, "allowed_signers is not there")
+    (models / "SHA256SUMS.sig").unlink()  # whom one believes has signed, else nobody has
+    refused(models, "SHA256SUMS.sig is not there", mine)
 
 
 def test_a_signature_for_another_purpose_does_not_count(models, tmp_path):
@@ -94,3 +98,15 @@ def test_what_cannot_be_signed_says_so_and_leaves_nothing(models, tmp_path):
     (models / "net" / "model.onnx").write_bytes(b"others")
     with pytest.raises(errors.Fail, match="is not the file"):
         signature.sign(str(models), str(tmp_path / "ours"), "me")
+
+
+def test_the_sums_of_a_part_are_those_that_were_signed(models, tmp_path):
+    """As a package has them: some of the files, their sums, and the list that was signed."""
+    signature.sign(str(models), key(tmp_path, "ours"), "me@example.org")
+    shutil.copy(str(models / "SHA256SUMS"), str(models / "SHA256SUMS.signed"))
+    (models / "net" / "model.onnx").unlink()
+    check.write_checksums(str(models))
+    assert command(models) == (0, "%s: all 1 files are those of SHA256SUMS, signed by me@example.org" % models)
+    (models / "net" / "model.json").write_text("{ }")
+    check.write_checksums(str(models))
+    refused(models, "SHA256SUMS has lines that")
