@@ -1,4 +1,4 @@
-"""How fast sets are built, and in how much memory: `make bench-data`.
+"""How fast sets are built, and in how much memory: `env/run python3 -m benchmarks.data`.
 
 Each figure of ours is a whole `build` command, start-up included. Beside it, in turns in the same run: Caffe's own
 convert_imageset on the same PNG files with the same resize; or the plain way, a loop over the images with Python's csv,
@@ -56,7 +56,7 @@ def png_files(args, folder):
     """PNG files against convert_imageset."""
     tool = shutil.which("convert_imageset")
     if not tool:
-        print("PNG files: there is no convert_imageset here; run it in Caffe's environment (make bench)")
+        print("PNG files: there is no convert_imageset here; run it in Caffe's environment (env/run python3 -m benchmarks.data)")
         return
     source, listed = os.path.join(folder, "CINIC-10"), os.path.join(folder, "list.txt")
     draw_png_files(source, args.files)

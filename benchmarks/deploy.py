@@ -1,8 +1,8 @@
-"""How long a face takes in each runtime, side by side in one run on this machine, and in ready-made packages: `make bench`.
+"""How long a face takes in each runtime, side by side in one run on this machine, and in ready-made packages.
 
-    python -m benchmarks.deploy [--faces 200] [--rounds 5] [--model models/resnet20_votes models/resnet32_cifar10] [--rivals PYTHON]
+    python -m benchmarks.deploy [--faces 200] [--rounds 5] [--model models/resnet20_votes models/resnet32_cifar10] [--rivals "env/run --rivals"]
 
-Each way is a process of its own (bench_worker) that is asked in turns; a face is 48x48 grey pixels, and its time runs from these
+Each way is a process of its own (deploy_worker) that is asked in turns; a face is 48x48 grey pixels, and its time runs from these
 to the probabilities: resizing, crops, mean, network. A network that takes the face whole is shown it, or it and its mirror in place of ten
 crops. Faces come one at a time, as from a camera. Finding faces is not in it, for nobody. Without a trained network the weights are random:
 speed does not depend on them.
@@ -58,8 +58,6 @@ def ask(worker, count):
 def plans(here, caffe, rivals, folders):
     """[(name, threads, crops, worker)] of everything that can run here, and the lines that say what cannot."""
     made, missing = [], []
-    if rivals and not os.path.exists(rivals[0]):
-        missing, rivals = ["ready-made packages: they are not installed in %s" % rivals[0]], []
     for threads in sorted({1, parallel.usable()}):
         for crops in (1, 10):
             ways = [(way, folder) for folder in folders for way in OURS] + [(way, folders[0]) for way in RIVALS if rivals and crops == 1]
@@ -143,7 +141,7 @@ def main():
     for line in missing:
         print("not run: " + line)
     if not args.rivals:
-        print("not run: ready-made packages (`make bench-deploy` installs them)")
+        print("not run: ready-made packages (--rivals 'env/run --rivals' installs them)")
 
 
 def _stop(worker):

@@ -1,4 +1,4 @@
-"""Ten-crop testing against pycaffe's own `caffe.Classifier(...).predict(oversample=True)`, side by side: `make bench`.
+"""Ten-crop testing against pycaffe's own `caffe.Classifier(...).predict(oversample=True)`, side by side.
 
 The same network, the same images and the same ten crops, in turns within one run; images per second is the median of
 the turns. `caffe.Classifier` is used as its documentation shows it: images of 36x36, RGB, 0 to 1. It fails when a

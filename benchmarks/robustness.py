@@ -12,6 +12,7 @@ expressions as FER2013 does, without contempt; what of FER2013 it was trained on
 import argparse
 import csv
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -103,8 +104,8 @@ def judged_by_fer(python, faces_):
     with tempfile.TemporaryDirectory(prefix="fer-lite-bench-") as folder:
         given, said = os.path.join(folder, "faces.npy"), os.path.join(folder, "said.npy")
         np.save(given, faces_)
-        if subprocess.run([python, "-m", "benchmarks.fer_judge", given, said], stdout=sys.stderr).returncode:
-            raise errors.Fail("%s cannot run the package fer: make its environment with `make bench-deploy`, and give RIVALS_ENV/bin/python" % python)
+        if subprocess.run([*shlex.split(python), "-m", "benchmarks.fer_judge", given, said], stdout=sys.stderr).returncode:
+            raise errors.Fail("%s cannot run the package fer: give --fer 'env/run --rivals', which installs it" % python)
         return np.load(said)
 
 
@@ -120,7 +121,7 @@ def _earlier(path):
 def main():
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks.robustness", description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", help="folders of models/")
-    parser.add_argument("--fer", metavar="PYTHON", help="the Python that has env/rivals.txt")
+    parser.add_argument("--fer", metavar="PYTHON", help="the Python that has env/rivals.txt: 'env/run --rivals'")
     parser.add_argument("--data", default=os.path.join("data", "ferplus_votes"))
     parser.add_argument("--out", default=os.path.join("docs", "results", "robustness.csv"))
     args = parser.parse_args()

@@ -2,7 +2,7 @@
 
     python3 tests/page_in_chromium.py results/report_test.html
 
-Needs nothing but Python and Chromium, so that it also runs where Caffe does not (`make test-page`). It says what is wrong:
+Needs nothing but Python and Chromium, so that it also runs where Caffe does not (`make test`). It says what is wrong:
 messages on the console, pictures that do not load or are of the other theme, content wider than the window.
 """
 import html

@@ -23,7 +23,7 @@ from data_prep import archives, images, pickles, store
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CIFAR = forms.pictures(12, seed=1)
 LABELS = np.arange(12) % 10
-FUZZED = int(os.environ.get("FUZZ", "120"))  # mutated files per run; `make mutate` reads 2,000 of FUZZ_SEED
+FUZZED = int(os.environ.get("FUZZ", "120"))  # mutated files per run; FUZZ=2000 for more, of FUZZ_SEED
 
 
 def refused(dataset, tmp_path, path, *words):

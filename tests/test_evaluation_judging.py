@@ -75,7 +75,7 @@ def test_a_budget_that_is_none_is_one_line(folder, monkeypatch, capsys, budget):
     monkeypatch.setattr("sys.argv", ["ensemble", "--runs", folder, "--budget=" + budget])
     with pytest.raises(SystemExit):
         ensemble.main()
-    assert capsys.readouterr().err == "error: BUDGET=%s is no number of million parameters: BUDGET=1.0\n" % budget
+    assert capsys.readouterr().err == "error: --budget %s is no number of million parameters: --budget 1.0\n" % budget
 
 
 def test_interval_agrees_with_the_binomial_distribution():

@@ -165,34 +165,3 @@ def test_make_does_not_remove_a_finished_network(tmp_path, end):
         words = making.communicate(timeout=30)[0]
         assert making.returncode and "Deleting" not in words and final.read_text() == "network\n"
         time.sleep(0.1)
-
-
-VENV_STANDS_IN = """#!/bin/sh
-# In place of an older Python's: it runs, but its packages lie elsewhere.
-case "$*" in *site-packages*) exit %d;; esac
-"""
-
-
-@MAKE
-@pytest.mark.parametrize("variable, target", [("TORCH_ENV", ("env", "ENGINE=torch")), ("DEPLOY_ENV", ("predict", "IMAGE=x"))])
-def test_an_environment_whose_python_was_upgraded_is_made_again(tmp_path, variable, target):
-    venv = tmp_path / "venv"
-    (venv / "bin").mkdir(parents=True)
-    python = venv / "bin" / "python"
-    for works in (True, False):
-        for name in (".complete", ".complete-export"):
-            (venv / name).touch()
-            os.utime(str(venv / name), (2 ** 31, 2 ** 31))
-        python.write_text(VENV_STANDS_IN % (not works))
-        python.chmod(0o755)
-        made = make("-n", *target, "%s=%s" % (variable, venv))
-        assert ("env/lock" in made.stdout) == (not works) and made.returncode == 0
-    assert "env -u PYTHONPATH" in made.stdout
-
-
-@MAKE
-@pytest.mark.skipif(os.geteuid() == 0 and not os.path.isdir("/proc/self"), reason="no /proc")
-def test_a_place_that_cannot_be_written_is_one_line():
-    made = make("predict", "IMAGE=x", "DEPLOY_ENV=/proc/self/venv", "DEPLOY_PYTHON=%s" % ("true" if sys.version_info < (3, 10) else sys.executable))
-    errors_ = [line for line in made.stderr.splitlines() if not line.startswith("make")]
-    assert made.returncode == 2 and len(errors_) == 1 and "/proc/self/venv" in errors_[0] and "DEPLOY_ENV=" in errors_[0]

@@ -53,7 +53,7 @@ def test_commands_and_paths_are_there(page):
     for some in words(page):
         for target in re.findall(r"\bmake (?:-\S+ )*([a-z][a-z0-9-]*)(?= |$|\n)", some):
             assert target in targets, "make " + target
-        for module in re.findall(r"python3? -m ([\w.]+)", some):
+        for module in re.findall(r"(?:python3?|env/run --\w+) -m ([\w.]+)", some):
             assert os.path.exists(os.path.join(ROOT, *module.split("."))) or importlib.util.find_spec(module), module
         for path in re.findall(r"(?<![\w/.])((?:%s)/[\w/.-]*\w)" % "|".join(FOLDERS), some):
             known = re.search(r"\b(NAME|SET)\b", path) or os.path.exists(os.path.join(ROOT, path))

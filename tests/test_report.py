@@ -158,7 +158,7 @@ def test_a_page_stops_where_the_data_are_damaged(some, tmp_path, monkeypatch, ca
 
 
 needs_chromium = pytest.mark.skipif(
-    not page_in_chromium.chromium(), reason="no Chromium in this environment (make test-page takes the one outside)")
+    not page_in_chromium.chromium(), reason="no Chromium in this environment (make test takes the one outside)")
 
 
 @needs_chromium

@@ -372,7 +372,7 @@ def test_trials_that_cannot_go_side_by_side(here, capfd, arguments, named):
 
 @pytest.mark.parametrize("trials", ("1,2,4-5", "1-3"))
 def test_make_hands_over_all_trials(tmp_path, trials):
-    shown = subprocess.run(["make", "-n", "-o", "env", "trials", "ENGINE=torch", "SRC=cifar10", "TRIALS=" + trials, "WORK=%s" % tmp_path],
+    shown = subprocess.run(["make", "-n", "-o", "env", "trials-20-cifar10", "ENGINE=torch", "TRIALS=" + trials, "WORK=%s" % tmp_path],
                            cwd=training_data.ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     assert re.search(r"training\.run .*ferplus_finetune.* --trials '?%s'? --weights=.*init\.caffemodel" % trials, shown)
     assert shown.count("training.order") == len(run.trials(trials)) - 1

@@ -77,7 +77,7 @@ def answers(file, shown):
 def packed(tmp_path_factory):
     """The folder of the packed page with two networks, one that is damaged, and what Python's side needs."""
     if not os.path.isdir(build.ORT):
-        pytest.skip("web/node_modules is not there (`make test-web` installs it where npm is)")
+        pytest.skip("web/node_modules is not there (`make test` installs it where npm is)")
     folder = tmp_path_factory.mktemp("web")
     write_network(folder / "models", "net20", 20, 1, int8=True)
     write_network(folder / "models", "net32", 32, 2)

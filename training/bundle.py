@@ -5,7 +5,7 @@
     python3 -m training.bundle results --rows 8 --runs runs/torch --out .      there: row8.zip
     python3 -m training.bundle unpack --from row8.zip --runs runs/torch        here again
 
-`make bundle`, `make results`, `make unbundle`. A piece holds records of an LMDB, compressed: under 60 MB. An archive has scores, logs and records of
+`make bundle`, `make unbundle`, and `env/run --plain -m training.bundle results --rows 8`. A piece holds records of an LMDB, compressed: under 60 MB. An archive has scores, logs and records of
 all trials, and the weights of trial 1: under 16 MB. Orders of trials are not packed: `make order` draws the same ones there.
 """
 import argparse
@@ -191,14 +191,14 @@ def main():
     parser.add_argument("--work", default=".", help="the folder that has data, prototxt and solvers")
     parser.add_argument("--runs", default="runs", help="the folder of runs")
     parser.add_argument("--from", dest="source", help="unpack: a bundle's folder, or an archive of results")
-    parser.add_argument("--out", help="pack: a new folder; results: a folder for the archives")
+    parser.add_argument("--out", help="pack: a new folder; results: a folder for the archives (default: here)")
     args = parser.parse_args()
-    if args.what == "unpack" and not args.source or args.what != "unpack" and not (args.rows and args.out):
-        raise errors.Fail("give `make bundle ROWS=7-8 OUT=bundle`, `make results ROWS=8 OUT=.` or `make unbundle FROM=bundle`")
+    if args.what == "unpack" and not args.source or args.what != "unpack" and not (args.rows and (args.out or args.what == "results")):
+        raise errors.Fail("give `make bundle ROWS=7-8 OUT=bundle`, `make unbundle FROM=bundle`, or results --rows 7 8")
     if args.what == "pack":
         print("wrote %s: %.0f MB" % (args.out, pack(args.rows, args.work, args.out) / 1e6))
     elif args.what == "results":
-        print("wrote %s" % " ".join(results(args.rows, args.runs, args.out)))
+        print("wrote %s" % " ".join(results(args.rows, args.runs, args.out or ".")))
     elif os.path.isdir(args.source):
         unpack(args.source, args.work)
         print("unpacked %s into %s" % (args.source, args.work))

@@ -1,4 +1,4 @@
-"""Take the README's picture of the page, on its drawn faces, in headless Chromium. Run in the environment of `make test-web`.
+"""Take the README's picture of the page, on its drawn faces, in headless Chromium. `env/run --web -m deploy.web.screenshot`.
 
     python -m deploy.web.screenshot --model models/resnet20_votes
 """

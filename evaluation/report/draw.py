@@ -1,4 +1,4 @@
-"""The paper's figures from our scores, and a reliability diagram, as PNG and SVG: `make fig2 fig3 reliability`.
+"""The paper's figures from our scores, and a reliability diagram, as PNG and SVG: `env/run --plain -m evaluation.report.draw fig2`.
 
     python3 -m evaluation.report.draw fig2 --out results [--rows 8+11]           the confusion matrix of an ensemble (Figure 2)
     python3 -m evaluation.report.draw fig3 --out results                         information density (Figure 3)

@@ -118,13 +118,13 @@ def require_trials(result, runs):
 
 
 def millions(text):
-    """BUDGET as a number."""
+    """The budget as a number."""
     try:
         number = float(text)
     except ValueError:
         number = 0
     if not 0 < number < float("inf"):
-        raise errors.Fail("BUDGET=%s is no number of million parameters: BUDGET=1.0" % text)
+        raise errors.Fail("--budget %s is no number of million parameters: --budget 1.0" % text)
     return number
 
 
@@ -141,7 +141,7 @@ def main():
     everything = [row for row in rows.table(runs) if row.folder]
     validation = runs._replace(split="valid")
     if bool(args.rows) == bool(args.budget):
-        raise errors.Fail("name the rows (make ensemble ROWS=8+11), or a budget in million parameters (BUDGET=1.0)")
+        raise errors.Fail("name the rows, such as 8+11, or a budget in million parameters (--budget 1.0)")
     members = rows.find(everything, args.rows) if args.rows else _within(everything, validation, args.budget)
     tested = rows.load(members, runs)
     made = result(members, tested)

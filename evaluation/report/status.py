@@ -1,4 +1,4 @@
-"""How Table II stands: what is done, running, stopped, failed and missing, and the time left: `make status`.
+"""How Table II stands: what is done, running, stopped, failed and missing, and the time left: `env/run --plain -m evaluation.report.status`.
 
 A run that is not finished shows how far it is; a trained one that is tested shows its accuracy in percent.
 """

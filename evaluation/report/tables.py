@@ -1,4 +1,4 @@
-"""Tables II, III and IV beside the paper's: `make table2 table3 table4`.
+"""Tables II, III and IV beside the paper's: `make table2 table3`.
 
     python3 -m evaluation.report.tables table2 [--runs runs] [--split test] [--out FOLDER]
 

@@ -1,0 +1,52 @@
+# Trained networks in use. Included by the Makefile.
+#   make predict IMAGE=photo.jpg [MODEL=models/resnet20_votes, or A+B] [DRAW=out.jpg] [ARGS='--crops 10 --faces given --fps 5 --smooth 1 --csv']
+#   make export MODEL=runs/.../final.caffemodel [OUT=exports/NAME] [DATA=data/ferplus]
+#   make export MODEL=their.caffemodel DEPLOY=their.prototxt [MEAN='104 117 123'] [SCALE=0.017] [RESIZE=54] [LOGITS=1]     another's network
+#   make model MODEL=runs/.../trial1 NAME=resnet32_cifar10
+# CAFFE=none: without Caffe to check against.
+
+MODELS ?= models
+DATA   ?= $(W)data/ferplus
+SEED   ?= 1
+NEEDS_CAFFE = $(if $(filter none,$(CAFFE)),,env)
+# Accuracies of an export are measured on the validation part unless SPLIT is given.
+EXPORT_ON = --data=$(call q,$(DATA)) --split $(if $(filter file,$(origin SPLIT)),valid,$(SPLIT)) $(WITH_CAFFE)
+
+## Networks in use
+.PHONY: predict try best small export model wheel
+
+predict: ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
+	@$(DEPLOY_RUN) -m fer_lite $(call q,$(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number))) \
+	  $(call opt,--model,$(MODEL)) $(call opt,--draw,$(DRAW)) $(ARGS)
+
+try: deploy/web/node_modules/.complete ## a page on this machine that runs the networks in the browser, on a picture, a video or the camera (PORT, MODEL)
+	@python3 -m deploy.web.build --model=$(call q,$(or $(MODEL),models/resnet20_votes))
+	@python3 -m deploy.web.serve --port=$(call q,$(or $(PORT),8000))
+
+# npm empties node_modules before it fills it, so the mark says that all of it is there.
+deploy/web/node_modules/.complete: deploy/web/package.json deploy/web/package-lock.json
+	@command -v npm >/dev/null || { echo 'error: the page needs npm (it comes with Node.js), once: sudo apt-get install nodejs npm' >&2; exit 1; }
+	@echo 'getting the browser build of ONNX Runtime from npm (30 MB, once)'
+	@cd deploy/web && npm ci --loglevel=error || { echo 'error: npm could not install what deploy/web/package-lock.json names: try again with a network' >&2; exit 1; }
+	@touch $@
+
+# Beyond the paper (paper/recipe.py).
+best: ## train the recipe's network on FER+'s votes, from SEED=1 (data: make data SRC=ferplus_votes ENGINE=torch)
+small: ## the same, of 14 layers
+best small: ENGINE = torch
+best small:
+	$(if $(TEACHER),@$(TORCH) -m evaluation.test --deploy=$(call q,$(TEACHER)/deploy.prototxt) --weights=$(call q,$(TEACHER)/net.caffemodel) \
+	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine $(TORCH_NAME) --out=$(call q,$(RUNS)/$@/teacher))
+	$(call train,$(W)solvers/$@.prototxt,$(RUNS)/$@/seed$(SEED),--recipe $@ $(call opt,--trial,$(SEED)) \
+	  $(if $(TEACHER),--teacher=$(call q,$(RUNS)/$@/teacher/scores_train.npz)))
+
+export: | $(NEEDS_CAFFE) ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
+	@$(EXPORT_RUN) -m deploy.export $(call q,$(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/))) $(call opt,--out,$(OUT)) $(EXPORT_ON) \
+	  $(call opt,--deploy,$(DEPLOY)) $(if $(MEAN),--mean $(foreach value,$(MEAN),$(call q,$(value)))) $(call opt,--scale,$(SCALE)) $(call opt,--resize,$(RESIZE)) $(if $(LOGITS),--logits)
+
+model: | $(NEEDS_CAFFE) ## models/NAME from the run in MODEL: its files, checked, its model card, the checksums
+	@$(EXPORT_RUN) -m deploy.card $(call q,$(or $(MODEL),$(error model needs MODEL=runs/.../trial1))) --name=$(call q,$(or $(NAME),$(error model needs NAME=))) \
+	  --root=$(call q,$(MODELS)) $(EXPORT_ON)
+
+wheel: ## the package that people install, in dist/: a wheel and a source distribution
+	@bash env/run --package -m build --no-isolation
