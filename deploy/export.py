@@ -30,6 +30,7 @@ from evaluation import data
 from fer_lite import crops, names, runtimes
 from netgen import fold, nets, weights
 from paper import facts, ours
+from training import inputs
 
 KINDS = {1: "grey, 0 to 255", 3: "%s, 0 to 255; a grey face is repeated on the three channels" % ours.COLOUR_ORDER}  # channels -> input
 AT_ONCE = 50  # images
@@ -75,9 +76,8 @@ def mean_value(path, data_folder, channels=3):
     if not os.path.exists(mean_file):
         raise errors.Fail("there is no %s, the mean that %s was trained with: run `%s`, name the folder with DATA=, or give the mean with MEAN="
                           % (mean_file, path, "make data SRC=ferplus"))
-    record = run_record(path)
-    trained_with = record.get("inputs", {}).get("mean")
-    if trained_with and trained_with != files.sha256(mean_file):
+    made_from = run_record(path).get("inputs", {})
+    if made_from.get("mean") and made_from["mean"] != inputs.mean_sha256(mean_file, made_from.get("version", 1)):
         raise errors.Fail("%s is not the mean that %s was trained with (run.json): name that data set's folder with DATA="
                           % (mean_file, path))
     planes = binary.read_mean(mean_file)

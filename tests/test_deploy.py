@@ -24,7 +24,7 @@ from evaluation import data
 from fer_lite import crops, names, runtimes, verify
 from netgen import weights
 from paper import facts
-from training import loop
+from training import inputs, loop
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 os.environ["THREADS"] = "1"  # tiny networks
@@ -197,6 +197,15 @@ def test_bad_input_is_one_line(made, tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"inputs": {"mean": "0" * 64}}))
     with pytest.raises(errors.Fail, match="is not the mean that .* was trained with"):
         export.export(str(tmp_path / "final.caffemodel"), str(tmp_path / "x"), data_folder, caffe="")
+
+
+@pytest.mark.parametrize("version", (1, 2))
+def test_a_runs_record_knows_its_mean_by_either_hash(made, tmp_path, version):
+    _, caffemodel, data_folder, _, _ = made
+    mean = inputs.mean_sha256(os.path.join(data_folder, "mean.binaryproto"), version)
+    os.link(caffemodel, str(tmp_path / "final.caffemodel"))
+    (tmp_path / "run.json").write_text(json.dumps({"inputs": {"mean": mean, **({"version": 2} if version == 2 else {})}}))
+    assert len(export.mean_value(str(tmp_path / "final.caffemodel"), data_folder)) == 3
 
 
 SMALL = """name: "small"

@@ -88,7 +88,7 @@ def describe(solver, net, parts, weights, engine, recipe=None):
     for name, part in parts.items():
         found[name] = {"images": part.images, "sha256": part.sha256}
     transform = nets.data_layer(net, m.TRAIN).transform_param
-    found["mean"] = _array_sha256({"mean": [binary.read_mean(transform.mean_file)]}) if transform.mean_file else list(transform.mean_value)
+    found["mean"] = mean_sha256(transform.mean_file) if transform.mean_file else list(transform.mean_value)
     found["weights"] = _array_sha256(transplant.copied(weights, net)) if weights else None
     return dict(found, **_settings(solver, recipe))
 
@@ -114,7 +114,7 @@ def describe_as(old, solver, net, parts, weights, engine, recipe=None):
         found[first] = {"lmdb": path, "images": part.images, "sha256": part.sha256}
     found["net"] = _sha256(text.dumps(named).encode())
     transform = nets.data_layer(net, m.TRAIN).transform_param
-    found["mean"] = files.sha256(transform.mean_file) if transform.mean_file else list(transform.mean_value)
+    found["mean"] = mean_sha256(transform.mean_file, 1) if transform.mean_file else list(transform.mean_value)
     found["weights"] = transplant.origin(weights).sha256 if weights else None
     found.update(_settings(solver, recipe))
     mode = old.get("solver", {}).get("solver_mode")  # a GPU in place of the processor changes last bits, as another engine does
@@ -136,6 +136,11 @@ def _without_paths(net):
             layer.data_param.ClearField("source")
             layer.transform_param.ClearField("mean_file")
     return bare
+
+
+def mean_sha256(path: str, version: int = VERSION) -> str:
+    """The hash by which a description of that version knows the mean in the file `path`."""
+    return files.sha256(path) if version == 1 else _array_sha256({"mean": [binary.read_mean(path)]})
 
 
 def _sha256(content):
