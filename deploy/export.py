@@ -76,7 +76,8 @@ def mean_value(path, data_folder, channels=3):
     if not os.path.exists(mean_file):
         raise errors.Fail("there is no %s, the mean that %s was trained with: run `%s`, name the folder with DATA=, or give the mean with MEAN="
                           % (mean_file, path, "make data SRC=ferplus"))
-    made_from = run_record(path).get("inputs", {})
+    record = run_record(path)
+    made_from = record.get("inputs", {})
     if made_from.get("mean") and made_from["mean"] != inputs.mean_sha256(mean_file, made_from.get("version", 1)):
         raise errors.Fail("%s is not the mean that %s was trained with (run.json): name that data set's folder with DATA="
                           % (mean_file, path))
