@@ -5,9 +5,11 @@ DequantizeLinear around float operators (QDQ), which ONNX Runtime fuses to integ
 multiplies: on one with VNNI a crop took 0.20 ms so, 0.53 with signed ones and 0.39 in float (least of 150, one thread). Mean
 subtraction, the final layer and softmax stay float: they are a thousandth of the arithmetic.
 """
+import itertools
 import logging
 import os
 import tempfile
+from collections import defaultdict
 
 import numpy as np
 import onnx
@@ -55,4 +57,19 @@ def int8(model, shown):
             logging.disable(logging.NOTSET)
         made = onnx.load(out)
     made.ir_version = model.ir_version
-    return made
+    return shortly_named(made)
+
+
+def shortly_named(model):
+    """The model with short names for all but what goes in and out: long ones are a fifth of a small network's file. Changed in place."""
+    kept = {value.name for value in (*model.graph.input, *model.graph.output)}
+    free = (name for name in map("{:x}".format, itertools.count()) if name not in kept)
+    short = defaultdict(lambda: next(free), {name: name for name in kept | {""}})
+
+    for tensor in model.graph.initializer:
+        tensor.name = short[tensor.name]
+    for node in model.graph.node:
+        node.name = ""
+        node.input[:], node.output[:] = [short[name] for name in node.input], [short[name] for name in node.output]
+    del model.graph.value_info[:]
+    return model

@@ -167,6 +167,18 @@ def test_without_caffe_it_says_so(made, mean_alone, tmp_path, capsys):
     assert about["checks"]["reference"].startswith("OpenCV") and "no Caffe was asked" in capsys.readouterr().out
 
 
+def test_short_names_change_no_score_and_not_what_goes_in_and_out(made):
+    path = os.path.join(made[3], names.INT8)
+    long = onnx.load(path)
+    for node in long.graph.node:  # as ONNX Runtime leaves them
+        node.output[:] = [name if name == "prob" else name + "_of_a_layer_of_the_network" for name in node.output]
+        node.input[:] = [name if name == "data" or name in {t.name for t in long.graph.initializer} else name + "_of_a_layer_of_the_network" for name in node.input]
+    size, given = len(long.SerializeToString()), np.random.RandomState(0).rand(2, 3, 32, 32).astype(np.float32) * 255
+    scores = [onnxruntime.InferenceSession(each.SerializeToString()).run(["prob"], {"data": given})[0] for each in (long, quantize.shortly_named(long))]
+    np.testing.assert_array_equal(*scores)
+    assert len(long.SerializeToString()) < size and os.path.getsize(path) < 2 * sum(len(t.raw_data) for t in long.graph.initializer)
+
+
 def test_without_images_int8_and_accuracy_are_left_out(made, mean_alone, tmp_path, capsys):
     out = str(tmp_path / "out")
     about = export.export(made[1], out, mean_alone, caffe="")
