@@ -5,6 +5,7 @@
     runtimes     a network's files in each runtime that reads them, as functions from crops to probabilities
     caffe_scores the same in real Caffe, by env/run
     export       all of a network's files, checked in every runtime: `make export`
+    devices      what LiteRT and ncnn read, added to an exported network
     card         models/NAME from a run, with its model card: `make model`
     check        `make models-check`
     faces        finds faces and cuts them out as FER2013 does

@@ -167,10 +167,10 @@ def _accuracy(about, row):
     if tested:
         lines.append("| `make eval`, engine %s%s | %s | %s | %d | %s |" % (
             tested["engine"], ", label by most votes" if "rules" in about else "", percent(tested["accuracy"]), percent(tested["one_crop_accuracy"]), tested["n"], _part(tested["split"])))
-    for name in (names.FLOAT, names.INT8):
+    for name in (names.FLOAT, names.INT8, *check.DEVICES):
         if name in a:
-            lines.append("| ONNX Runtime, `%s` | %s | %s | %d | %s |" % (
-                name, percent(a[name]["ten_crops"]), percent(a[name]["one_crop"]), a["n"], _part(a["split"])))
+            lines.append("| %s, `%s` | %s | %s | %d | %s |" % (
+                check.DEVICES.get(name, ["ONNX Runtime"])[0], name, percent(a[name]["ten_crops"]), percent(a[name]["one_crop"]), a["n"], _part(a["split"])))
     if row:
         if about["trial"]:
             lines.append("| the paper, trial %d | %.2f%% | | %d | PrivateTest |" % (
@@ -217,6 +217,11 @@ def _files(about):
              "| `model_batch1.onnx` | the same for one crop at a time |"]
     if names.INT8 in about.get("accuracy", {}) or any(name.endswith(names.INT8) for name in checks["runtimes"]):
         lines.append("| `model_int8.onnx` | int8, calibrated on training images |")
+    devices = [name for name in check.DEVICES if any(key.endswith(", " + name) for key in checks["runtimes"])]
+    lines += ["| %s | for %s, made of `model_batch1.onnx` by %s |" % what for name, what in (
+        (names.LITERT, ("`%s`" % names.LITERT, "LiteRT (TensorFlow Lite): one crop, H x W x C", "onnx2tf")),
+        (names.LITERT_INT8, ("`%s`" % names.LITERT_INT8, "LiteRT, int8 inside, calibrated on training images", "onnx2tf")),
+        (names.NCNN[0], ("`%s`, `%s`" % names.NCNN, "ncnn", "pnnx"))) if name in devices]
     lines += ["| `model.json` | this card's facts |", "",
               "Input: %s. The Caffe files take it minus the mean %s. Class order: %s." % (
                   about["input"], " ".join(map(str, about["mean"])), ", ".join(about["classes"])), "",

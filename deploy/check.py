@@ -7,6 +7,8 @@ Checksums first, then each network's scores of faces that are drawn here, so tha
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib.util
 import os
 import sys
 
@@ -15,7 +17,7 @@ import numpy as np
 from common import errors, files
 from common.drawn import faces
 from data_prep import images
-from deploy import caffe_scores
+from deploy import caffe_scores, runtime_worker
 from evaluation import data
 from fer_lite import crops, names, runtimes, verify
 from paper import facts
@@ -24,6 +26,9 @@ TOLERANCE = 1e-4  # largest difference of a probability that summing float32 in 
 CAFFE = "Caffe, deploy.prototxt"
 MEND = "get it back (`git checkout models`) or make it again with `make model`"
 FACES, IMAGES, SEED = 8, 12, 7  # drawn and real ones in a check; ten crops each
+# What deploy/devices.py adds to a network's folder -> (its runtime, the package of that, how it runs).
+DEVICES = {names.LITERT: ("LiteRT", "ai_edge_litert", runtime_worker.litert), names.LITERT_INT8: ("LiteRT", "ai_edge_litert", runtime_worker.litert),
+           names.NCNN[0]: ("ncnn", "ncnn", runtime_worker.ncnn)}
 
 
 def drawn_faces(count=FACES, seed=SEED):
@@ -46,6 +51,18 @@ def some_crops(about: dict, part: data.Part | None = None) -> np.ndarray:
     return np.concatenate([some.reshape((-1,) + some.shape[2:]) for some in ten])
 
 
+def of_devices(folder: str) -> dict[str, runtimes.Runtime]:
+    """{file: its Runtime} of the files of DEVICES that `folder` has; those whose runtime is not installed are left out, which is said."""
+    found = {}
+    for file in filter(lambda file: os.path.exists(os.path.join(folder, file)), DEVICES):
+        runtime, package, run = DEVICES[file]
+        if importlib.util.find_spec(package):
+            found[file] = runtimes.Runtime("%s, %s" % (runtime, file), functools.partial(run, os.path.join(folder, file)))
+        else:
+            print("note: %s is not run: %s is not installed here (env/export.txt)" % (os.path.join(folder, file), package))
+    return found
+
+
 def compare(folder, about, caffe, shown):
     """How far each runtime's scores of the crops `shown` are from Caffe's: {"crops": N, "runtimes": {name: difference}}, and under
     "unread" why a runtime could not read them. Scores beyond 1 (logits) count in shares of the largest.
@@ -63,6 +80,7 @@ def compare(folder, about, caffe, shown):
             if not name.startswith("OpenCV"):
                 raise
             unread[name] = str(problem).replace(os.path.join(folder, ""), "")
+    found.update({runtime.name: runtime.probabilities(shown) for runtime in of_devices(folder).values()})
     reference = next(iter(found))
     size = max(1, abs(found[reference]).max())
     return {"crops": len(shown), "reference": reference, "tolerance": TOLERANCE, **({"unread": unread} if unread else {}),
@@ -98,7 +116,7 @@ def require(checks, what):
 
 
 def _int8(name):
-    return name.endswith(names.INT8)
+    return name.endswith((names.INT8, names.LITERT_INT8))
 
 
 def write_checksums(root):

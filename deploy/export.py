@@ -151,7 +151,7 @@ def write(path: str, net: m.NetParameter, model: m.NetParameter, about: dict, fo
     for name, onnx_model in made.items():
         onnx.save(onnx_model, os.path.join(folder, name))
     if test:
-        about["accuracy"] = test({name: os.path.join(folder, name) for name in made})
+        about["accuracy"] = test({name: runtimes.onnx_runtime(os.path.join(folder, name), threads=parallel.count()) for name in made})
     made[names.BATCH1] = onnx_net.build(*folded, mean, {}, batch=1)
     for name, onnx_model in made.items():
         onnx.helper.set_model_props(onnx_model, metadata(about))
@@ -169,13 +169,12 @@ def _only_blobs(net, model):
 
 
 def accuracies(part, labels, split, size):
-    """A function: {file: path of an ONNX model} -> how many images of a data.Part each classifies right, as model.json has it.
+    """A function: {file: its Runtime} -> how many images of a data.Part each classifies right, as model.json has it.
 
     Of FER+'s votes (data/ferplus_votes) the images and `labels` of the paper's rule are counted, as for the other networks.
     """
-    def test(paths):
-        ran = {name: runtimes.onnx_runtime(path, threads=parallel.count()) for name, path in paths.items()}
-        right, seen, count = {name: np.zeros(2, int) for name in paths}, 0, part.count if labels is None else int((labels != NONE).sum())
+    def test(ran):
+        right, seen, count = {name: np.zeros(2, int) for name in ran}, 0, part.count if labels is None else int((labels != NONE).sum())
         with Progress("testing on %s" % split, part.count) as bar:
             for batch in data.batches(part, AT_ONCE):
                 if not data.blank(batch.images) < len(batch.images):

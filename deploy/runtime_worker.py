@@ -1,8 +1,9 @@
-"""One ONNX file in one runtime: run by deploy/runtimes.py with the Python of an environment that has little else. Needs NumPy.
+"""One file in one runtime: run by deploy/runtimes.py with the Python of an environment that has little else. Needs NumPy.
 
     python runtime_worker.py opencv model.onnx crops.npy scores.npy
 
 crops.npy: float32 N x C x S x S, 0 to 255; scores.npy: float32 N x classes. A problem ends it, its name on the last line.
+Converters write into the working folder, where deploy/devices.py finds what it keeps.
 """
 import os
 import subprocess
@@ -37,18 +38,24 @@ def openvino(path, crops):
     return np.concatenate([model(crop[None])[0].copy() for crop in crops])
 
 
-def ncnn(path, crops):
+def pnnx(path, crops):
     from importlib import util
-
-    import ncnn as runtime
 
     # The package's Python needs PyTorch, its program does not.
     run([os.path.join(os.path.dirname(util.find_spec("pnnx").origin), "pnnx"), path, "inputshape=[%s]" % ",".join(map(str, (1,) + crops.shape[1:])), "fp16=0",
          "ncnnparam=net.param", "ncnnbin=net.bin"])
+    return ncnn("net.param", crops)
+
+
+def ncnn(path, crops):
+    """`path`: the .param; the .bin lies beside it."""
+    import ncnn as runtime
+
     net = runtime.Net()
+    net.opt.num_threads = 1
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_bf16_storage = False
-    if net.load_param("net.param") or net.load_model("net.bin"):
-        raise RuntimeError("ncnn cannot load what pnnx wrote")
+    if net.load_param(path) or net.load_model(os.path.splitext(path)[0] + ".bin"):
+        raise RuntimeError("ncnn cannot load %s" % os.path.basename(path))
     found = []
     for crop in crops:
         with net.create_extractor() as extractor:
@@ -77,6 +84,38 @@ def onnxsim(path, crops):
     if not same:
         raise RuntimeError("onnxsim says itself that it changed what the model computes")
     onnx.save(model, "net.onnx")
+    return onnx_runtime("net.onnx", crops)
+
+
+def litert(path, crops):
+    from ai_edge_litert.interpreter import Interpreter
+
+    net, found = Interpreter(path, num_threads=1), []
+    net.allocate_tensors()
+    for crop in crops:
+        net.set_tensor(net.get_input_details()[0]["index"], np.ascontiguousarray(crop.transpose(1, 2, 0)[None]))
+        net.invoke()
+        found.append(net.get_tensor(net.get_output_details()[0]["index"])[0])
+    return np.stack(found)
+
+
+def onnx2tf(path, crops, *more, made="float32"):
+    run([sys.executable, "-m", "onnx2tf", "-i", path, "-o", "tflite", "-nuo", "-n", *more])  # -nuo: without onnxsim, whose program it finds on PATH alone
+    return litert(os.path.join("tflite", "%s_%s.tflite" % (os.path.splitext(os.path.basename(path))[0], made)), crops)
+
+
+def onnx2tf_int8(path, crops):
+    """The same, and int8 calibrated on the crops, whose scores these are."""
+    import onnx
+
+    np.save("calibration.npy", np.ascontiguousarray(crops.transpose(0, 2, 3, 1)))
+    zeros, ones = ("[[[%s]]]" % ([value] * crops.shape[1]) for value in (0, 1))  # mean and deviation: the file subtracts its mean itself
+    return onnx2tf(path, crops, "-oiqt", "-cind", onnx.load(path).graph.input[0].name, "calibration.npy", zeros, ones, made="integer_quant")
+
+
+def caffe2onnx(path, crops):
+    """`path`: the caffemodel; the prototxt lies beside it, `crops` are minus the mean."""
+    run([sys.executable, "-m", "caffe2onnx.convert", "--prototxt", os.path.splitext(path)[0] + ".prototxt", "--caffemodel", path, "--onnx", "net.onnx"])
     return onnx_runtime("net.onnx", crops)
 
 

@@ -13,6 +13,8 @@ CAFFE = (("deploy.prototxt", "net.caffemodel"), ("folded.prototxt", "folded.caff
 FLOAT = "model.onnx"  # any batch
 BATCH1 = "model_batch1.onnx"
 INT8 = "model_int8.onnx"
+LITERT, LITERT_INT8 = "model.tflite", "model_int8.tflite"  # where deploy.devices added them; one crop, H x W x C
+NCNN = ("model.ncnn.param", "model.ncnn.bin")
 FACTS = "model.json"  # what the network is, how good, made from what, checked how
 
 

@@ -9,7 +9,7 @@ check: ## lint, and the fast tests that need neither Caffe nor PyTorch (two minu
 	@bash env/run --check -m pytest -q -m 'not caffe and not torch and not slow and not network' $(TESTS)
 
 TORCH_TESTS  := tests/test_torch_engine.py tests/test_torch_parity.py tests/test_recipe.py tests/test_tensorboard.py tests/test_pipeline.py
-DEPLOY_TESTS := tests/test_deploy.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_deploy_video.py tests/test_predictor.py tests/test_serve.py tests/test_package.py
+DEPLOY_TESTS := tests/test_deploy.py tests/test_runtimes.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_deploy_video.py tests/test_predictor.py tests/test_serve.py tests/test_package.py
 ANYWHERE     := tests/test_signature.py tests/test_anomaly.py tests/test_readme.py
 # A file of TESTS, and the environment that it needs: that of networks in use, or of ENGINE.
 test_file   = $(firstword $(subst ::, ,$(TESTS)))

@@ -31,7 +31,7 @@ def test_a_lock_is_of_its_list(name):
         wanted = {package.lower(): version for package, version in re.findall(r"^([\w-]+)(?:==(\S+)|>=)", f.read(), re.M) if package != "torch"}
     lock = locked(name)
     assert wanted and {package for package, _ in lock} >= set(wanted)
-    assert all(lock[package, ""] == version for package, version in wanted.items() if version)
+    assert all({version} == {held for (name_, _), held in lock.items() if name_ == package} for package, version in wanted.items() if version)
     assert not [package for package, _ in lock if package.startswith(("torch", "nvidia-", "cuda-"))]
 
 
