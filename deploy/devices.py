@@ -4,7 +4,8 @@
 
 onnx2tf and pnnx, each in an environment of its own (deploy/runtimes.py has their versions), convert model_batch1.onnx; int8 is calibrated on the
 training images of model_int8.onnx. Every runtime is held against Caffe again, and model.json and the card say so: the folder is replaced
-whole or not at all. The same versions make the same bytes.
+whole or not at all. The same versions make the same bytes. `--int8` makes model_int8.onnx anew instead, of model.onnx: for a network whose run
+is not at hand.
 """
 import argparse
 import json
@@ -13,9 +14,12 @@ import shutil
 import sys
 import tempfile
 
-from common import errors, files
+import onnx
+
+from common import errors, files, parallel
 from deploy import card, check, export, quantize, runtimes
 from fer_lite import names
+from fer_lite import runtimes as onnx_runtimes
 
 
 def convert(folder, calibration, venvs, by, out):
@@ -39,19 +43,29 @@ def convert(folder, calibration, venvs, by, out):
                 shutil.copy(os.path.join(scratch, there), os.path.join(out, file))
 
 
-def add(folder, data_folder, caffe, venvs, by):
-    """Add the files to the exported network in `folder`, whole or not at all; return model.json's dict. Arguments as of export.export and `convert`."""
+def add(folder, data_folder, caffe, venvs, by, int8=False):
+    """Add the files to the exported network in `folder`, whole or not at all; return model.json's dict. Arguments as of export.export and `convert`.
+
+    `int8`: make model_int8.onnx anew, and nothing else.
+    """
     about = names.facts(folder)
     side, split = about.get("images_resized"), about.get("accuracy", {}).get("split", "valid")
     training = export.part_of(about, data_folder, "train", side, "%s is left out" % names.LITERT_INT8)
     tested = export.part_of(about, data_folder, split, side, "accuracies are not measured")
+    if int8 and not training:
+        raise errors.Fail("%s has no training images to calibrate int8 on: name the data set's folder with --data" % data_folder)
+    calibration = quantize.calibration_crops(training, about["crop"]) if training else None
+    remade = (names.INT8,) if int8 else tuple(check.DEVICES)
     with files.replacing(folder) as out:
-        shutil.copytree(folder, out, ignore=shutil.ignore_patterns(names.LITERT, names.LITERT_INT8, *names.NCNN))
-        convert(folder, quantize.calibration_crops(training, about["crop"]) if training else None, venvs, by, out)
-        ran = check.of_devices(out)
-        if len(ran) < 2 + bool(training):
-            raise errors.Fail("without these runtimes nobody can tell whether the files are right: `env/run --export -m deploy.devices`")
-        known = {key: value for key, value in about.get("accuracy", {}).items() if key not in check.DEVICES}
+        shutil.copytree(folder, out, ignore=shutil.ignore_patterns(*remade, *(() if int8 else names.NCNN)))
+        if int8:
+            ran = {names.INT8: _quantised(folder, about, calibration, os.path.join(out, names.INT8))}
+        else:
+            convert(folder, calibration, venvs, by, out)
+            ran = check.of_devices(out)
+            if len(ran) < 2 + bool(training):
+                raise errors.Fail("without these runtimes nobody can tell whether the files are right: `env/run --export -m deploy.devices`")
+        known = {key: value for key, value in about.get("accuracy", {}).items() if key not in remade}
         if tested:
             known.update(export.accuracies(tested, export.paper_labels(data_folder, split), split, about["crop"])(ran))
         about.update({"accuracy": known} if known else {})
@@ -65,6 +79,14 @@ def add(folder, data_folder, caffe, venvs, by):
     return about
 
 
+def _quantised(folder, about, calibration, path):
+    """Write model_int8.onnx of the model.onnx in `folder` to `path`; its Runtime."""
+    made = quantize.int8(onnx.load(os.path.join(folder, names.FLOAT)), calibration)
+    onnx.helper.set_model_props(made, export.metadata(about))
+    onnx.save(made, path)
+    return onnx_runtimes.onnx_runtime(path, threads=parallel.count())
+
+
 @errors.main
 def main():
     parser = argparse.ArgumentParser(prog="python -m deploy.devices", description=__doc__.splitlines()[0])
@@ -73,10 +95,11 @@ def main():
     parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')
     parser.add_argument("--venvs", default=".venv-runtimes", help="folder of the converters' environments")
     parser.add_argument("--python", default=sys.executable, help="what makes them: Python 3.12 or later (default: this one)")
+    parser.add_argument("--int8", action="store_true", help="make model_int8.onnx anew instead")
     args = parser.parse_args()
-    add(args.folder, args.data, args.caffe, args.venvs, args.python)
+    add(args.folder, args.data, args.caffe, args.venvs, args.python, args.int8)
     print("wrote " + ", ".join("%s %.2f MB" % (name, os.path.getsize(os.path.join(args.folder, name)) / 1e6)
-                               for name in (names.LITERT, names.LITERT_INT8, *names.NCNN) if os.path.exists(os.path.join(args.folder, name))))
+                               for name in ((names.INT8,) if args.int8 else (names.LITERT, names.LITERT_INT8, *names.NCNN)) if os.path.exists(os.path.join(args.folder, name))))
 
 
 if __name__ == "__main__":
