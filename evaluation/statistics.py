@@ -31,7 +31,8 @@ def accuracies(solver, net, weights, batches=None):
     solvers.load(engine.blobs, weights)
     stored, _ = engine.validate(lambda: False)
     data = engine.data[m.TRAIN]
-    batches = batches or -(-data.count // data.batch)
+    (feed,) = data.feeds
+    batches = batches or -(-feed.count // feed.batch)
     engine.train_net.renew_statistics(data.next() for _ in range(batches))
     anew, _ = engine.validate(lambda: False)
     return stored, anew, batches

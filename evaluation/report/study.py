@@ -271,13 +271,19 @@ def _worth(results):
     lines = []
     for base in study.BASES:
         for change, about in study.CHANGES.items():
-            effects = [study.effect(results, base, change, row) for row in study.SCREENED]
+            effects = [study.effect(results, base, change, row) if _can_matter(base, change, row) else None for row in study.SCREENED]
             if any(points is not None for points in effects):
                 lowers = study.lowers(results, base, change)
                 lines.append("(%s) %-22s %s%s" % (about.letter, "%s-%s" % (base, change), "  ".join(
                     "row %d %s" % (row, "-" if points is None else "%+.2f" % points) for row, points in zip(study.SCREENED, effects)),
                     "" if lowers is None else "   distance %+.2f" % -lowers))
     return lines and ["What one change adds, in points, at %d epochs on FER+ (and how it moves the distance of its base):" % study.SHORT] + lines + [""]
+
+
+def _can_matter(base, change, row):
+    """Whether a change can alter a row's run: pretraining's cannot alter what begins from scratch."""
+    plain, changed = (study.home(study.Case(name, row, 1, study.SHORT)) for name in (base, "%s-%s" % (base, change)))
+    return plain != changed
 
 
 def _standing(results):
