@@ -24,6 +24,7 @@ else
 	@bash env/run --package -m pytest -q $(DEPLOY_TESTS) $(ANYWHERE)
 	@THREADS=1 OMP_NUM_THREADS=1 $(TORCH) -m pytest -q $(TORCH_TESTS)
 	@THREADS=1 OMP_NUM_THREADS=1 $(TORCH) -m pytest -q -m torch tests/test_anomaly.py tests/test_soak.py tests/test_reproduce.py tests/test_study.py
+	@GPU_TESTS_ON=cpu THREADS=1 OMP_NUM_THREADS=1 $(TORCH) -m pytest -q tests/test_gpu.py
 	@! command -v npm >/dev/null || $(MAKE) deploy/web/node_modules/.complete
 	@command -v chromium chromium-browser google-chrome >/dev/null || test $$(id -u) != 0 || ! command -v apt-get >/dev/null || { echo 'installing Chromium for the tests of the pages'; \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null; } || true

@@ -33,7 +33,7 @@ MEAN = np.array([120, 125, 130], np.float32)
 SCORES = "#result[data-probabilities]"
 TOLERANCE = 1e-4  # of a probability: float32 sums in another order
 INT8_TOLERANCE = 0.002  # ONNX Runtime's integer kernels round otherwise in WebAssembly than on this processor
-sync_api.expect.set_options(timeout=20000)  # ms: a busy machine takes more than the usual five seconds to start the networks
+sync_api.expect.set_options(timeout=60000)  # ms: a busy machine takes more than the usual five seconds to start the networks
 FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--use-file-for-fake-video-capture="]
 
 
@@ -126,7 +126,7 @@ class Visit:
     def __init__(self, browser, url, **how):
         self.asked, self.complaints = [], []
         self.context = browser.new_context(**how)
-        self.context.set_default_timeout(20000)
+        self.context.set_default_timeout(60000)
         self.context.on("request", lambda request: self.asked.append(request.url))
         self.page = self.context.new_page()
         self.page.on("console", lambda message: self.complaints.append(message.text))
