@@ -76,7 +76,7 @@ def pretraining_home(name: str) -> str:
     return _first(name, OF_PRETRAINING)
 
 
-def home(run):
+def home(run: Case) -> Case:
     """The Case that gives a run's result: of readings that cannot differ in it, one alone is trained."""
     return run._replace(reading=_first(run.reading, Reading._fields if facts.row(run.row).source else OF_SCRATCH))
 
