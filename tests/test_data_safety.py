@@ -92,15 +92,21 @@ def test_a_damaged_pickle_is_one_line(damaged):
 @pytest.mark.parametrize("evil, words", [
     (b"\x80\x02})" + b"\x85" * 1000000 + b"K\x01s.", "tuples"),  # hashing that key would overflow the stack
     (b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00a)" + b"\x85" * 1000000 + b"tR.", "tuples"),  # and so would showing it
+    (b"\x80\x02cnumpy\ndtype\nq\x01U\x02u1)q\x02" + b"0h\x01U\x02u1h\x02\x86q\x02R" * 5000 + b"}h\x02K\x01s.", "tuples"),  # and so would arguments, kept
     (b"\x80\x02]" + b"]a" * 30000 + b".", "steps"),  # lists take 30 times the memory of their opcodes
     (b"\x80\x02" + b"]" * 50000, "steps"),
     (b"\x80\x02K\x01r\xff\xff\xff\xff.", "steps"),  # a memo of 2^32 places
-], ids=["key", "encoding", "lists in a list", "lists on the stack", "memo"])
+], ids=["key", "encoding", "arguments", "lists in a list", "lists on the stack", "memo"])
 def test_a_pickle_that_wants_too_much_is_refused(evil, words, monkeypatch):
     if words == "steps":
         monkeypatch.setattr(pickles, "MOST_STEPS", 40000)
     with pytest.raises(errors.Fail, match=words):
         pickles.load(evil, "x")
+
+
+def test_a_call_for_each_name_is_what_python_3_writes():
+    names = [b"%d.png" % i for i in range(5000)]
+    assert pickles.load(pickle.dumps({b"filenames": names}, 2), "x") == {"filenames": names}
 
 
 def test_a_dtype_of_objects_is_refused():
