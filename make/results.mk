@@ -6,7 +6,7 @@
 
 RESULTS ?= $(W)results
 
-.PHONY: row experiment table2 table3 judge report study bundle unbundle
+.PHONY: row experiment table2 table3 judge report study ladder bundle unbundle
 
 # Table II's rows as number:depth:source. Of those numbered (1): the metrics of their TRIALS; the targets that train their TRIALS side by side.
 TABLE2_ROWS = $(shell $(PLAIN) -m paper.experiments)
@@ -59,6 +59,19 @@ endef
 study: ## which reading gives the paper's table: run what is missing, JOBS at once, and print it (SHOW=1: print what is there)
 	$(if $(SHOW),,$(run_study))
 	@$(PLAIN) $(STUDY_RUN)
+
+# The ladder of the recipe beyond the paper (docs/decisions.md, 2; paper/recipe.py). Runs lie in WORK/ladder; again: goes on where it stopped.
+LADDER_CSV ?= docs/results/ladder.csv
+LADDER     := $(W)ladder
+LADDER_RUN  = -m evaluation.report.ladder --csv=$(call q,$(LADDER_CSV))
+define run_ladder
+	@mkdir -p $(call q,$(LADDER))
+	@$(TORCH) $(LADDER_RUN) --work=$(call q,$(LADDER)) --data=$(call q,$(W)data) --python=$(call q,$(TORCH)) --engine $(TORCH_NAME) --rules=$(call q,$(LADDER)/rules.mk)
+	@test ! -s $(call q,$(LADDER)/rules.mk) || THREADS=$(or $(THREADS),1) $(MAKE) -f $(call q,$(LADDER)/rules.mk) -j$(or $(JOBS),1) --keep-going all
+	@$(TORCH) $(LADDER_RUN) --work=$(call q,$(LADDER)) --data=$(call q,$(W)data)
+endef
+ladder: ## what one change of the recipe beyond the paper is worth: run what is missing, JOBS at once, and print it (SHOW=1: print what is there)
+	$(if $(SHOW),@$(PLAIN) $(LADDER_RUN),$(run_ladder))
 
 # For a machine that has no data: make bundle here, make unbundle there; `python3 -m training.bundle results` there, make unbundle FROM=row8.zip here.
 bundle: ## pack what ROWS need into a folder of files under 60 MB (OUT=bundle)

@@ -63,10 +63,10 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
     return written
 
 
-def write_recipes(root="", header=HEADER, put=text.write):
-    """Write the nets and solvers of paper/recipe.py under the folder `root`; the paths written."""
+def write_recipes(root="", header=HEADER, put=text.write, recipes=recipe.RECIPES):
+    """Write the nets and solvers of `recipes` (paper/recipe.py) under the folder `root`; the paths written."""
     data, written = os.path.join(root, "data", "ferplus_votes"), []
-    for each in recipe.RECIPES.values():
+    for each in recipes.values():
         side = recipe.side(each)
         name = "%s, ResNet-%d on %dx%d faces" % (each.name, each.depth, side, side)
         form = dict(widths=[each.width * times for times in (1, 2, 4)], stem=each.stem)
@@ -109,10 +109,14 @@ def main():
     parser.add_argument("--mean-value", type=_number, metavar="LEVEL", help="pretraining: subtract this from every pixel in place of the set's mean")
     parser.add_argument("--final-rate", type=_number, default=ours.FINAL_RATE, metavar="TIMES",
                         help="FER+'s new layer learns so many times as fast as the rest (default: %(default)s)")
+    parser.add_argument("--rungs", action="store_true", help="write those of the recipe's ladder alone (paper/recipe.py)")
     parser.add_argument("--if-missing", action="store_true", help="write only what is missing; what is there must be of these options")
     args = parser.parse_args()
     if min(args.pretrain_batch, args.ferplus_batch) < 1:
         raise errors.Fail("a batch has at least one image, not %d" % min(args.pretrain_batch, args.ferplus_batch))
+    if args.rungs:
+        write_recipes(args.root, recipes=recipe.RUNGS)
+        return
     form = dict(shortcut=args.shortcut, relu_after_sum=not args.no_relu_after_sum, conv_bias=args.conv_bias)
     written = write_all(args.root, args.depths, pretrain_batch=args.pretrain_batch, ferplus_batch=args.ferplus_batch,
                         rates=dict(RATES, **dict(args.rates)), decay=args.decay, mirror=args.mirror, mean_value=args.mean_value,

@@ -10,11 +10,14 @@ from collections import namedtuple
 # Nesterov solver whose rate falls along a straight line to zero (Caffe's `poly` with power 1). sides: (share of the run, side of the
 # images in pixels), one after the other: small images first, the same network, for less than half the cost of an epoch. stem: stride of
 # the first convolution. teaching: share of the target that a teacher's answer has, where a run is given one; the votes have the rest.
-Recipe = namedtuple("Recipe", "name depth width epochs batch rate decay sides augment average stem teaching")
+# hard: the class of most votes is the whole target. mixup: alpha of the Beta by which two images and their targets are mixed, 0 for none.
+Recipe = namedtuple("Recipe", "name depth width epochs batch rate decay sides augment average stem teaching hard mixup", defaults=(False, 0.0))
 
 # Drawn anew for every image that is shown. degrees and zoom: either way; shift: share of the side; contrast: share, either way;
-# brightness: share of white, either way; erase: chance of one grey rectangle of up to `erased` of either side.
-Augment = namedtuple("Augment", "mirror degrees shift zoom contrast brightness erase erased")
+# brightness: share of white, either way; erase: chance of one grey rectangle of up to `erased` of either side; blur: chance of a
+# Gaussian of sigma 0 to BLUR pixels; jpeg: chance of JPEG, quality JPEG[0] to JPEG[1].
+Augment = namedtuple("Augment", "mirror degrees shift zoom contrast brightness erase erased blur jpeg", defaults=(0.0, 0.0))
+BLUR, JPEG = 1.2, (20, 90)
 
 FACES = Augment(mirror=True, degrees=15.0, shift=0.08, zoom=0.12, contrast=0.3, brightness=0.15, erase=0.25, erased=0.4)
 # A network that cannot even learn its training part by heart needs less of it.
@@ -27,6 +30,31 @@ RECIPES = {
     # on 48x48 pixels pays for twice the weights (width 8 at 36x36 came to 83.34%).
     "small": Recipe("small", 14, 11, 50, 128, 0.1, 0.0002, ((1.0, 48),), GENTLE, 0.998, 2, 0.7),
 }
+
+# The ladder (docs/decisions.md, 2; `make ladder`): `small` for fewer epochs, and one change each time. The first is what the others
+# are held against; TAUGHT are those that learn from a teacher.
+LADDER_EPOCHS = 12
+_BASE = RECIPES["small"]._replace(epochs=LADDER_EPOCHS)
+RUNGS = {"small-" + name: _BASE._replace(name="small-" + name, **changes) for name, changes in {
+    "base": {},
+    "taught": {},
+    "hard": {"hard": True},
+    "mirror": {"augment": GENTLE._replace(degrees=0.0, shift=0.0, zoom=0.0, contrast=0.0, brightness=0.0)},
+    "last": {"average": 0.0},
+    "degraded": {"augment": GENTLE._replace(blur=0.25, jpeg=0.25)},
+    "side32": {"sides": ((1.0, 32),)},
+    "mixup": {"mixup": 0.1},
+    "erase": {"augment": GENTLE._replace(erase=0.25)},
+    "deeper": {"depth": 20, "width": 9},
+    "shallower": {"depth": 8, "width": 16},
+    "strong": {"augment": FACES},
+    "decay": {"decay": 0.0005},
+    "growing": {"sides": ((0.6, 32), (1.0, 48))},
+}.items()}
+TAUGHT = ("small-taught",)
+LADDER_SEEDS = {"small-base": (1, 2, 3)}  # of the others: 1
+NAMED = {**RECIPES, **RUNGS}
+
 TRAIN, VALID = 28555, 3577  # images of data/ferplus_votes
 VALID_BATCH = 73  # divides the validation part
 EPOCHS_A_VALIDATION = 4
@@ -40,6 +68,8 @@ def side(recipe: Recipe) -> int:
 
 def described(recipe: Recipe, teachers: list[str] = ()) -> dict:
     """What of a Recipe stands neither in its net nor in its solver, as plain values for run.json. `teachers`: SHA-256 of their scores."""
-    taught = dict(teaching=recipe.teaching, teachers=sorted(teachers)) if teachers else {}
-    return dict(taught, sides=[list(pair) for pair in recipe.sides], augment=dict(recipe.augment._asdict()), average=recipe.average,
-                statistics_batches=STATISTICS_BATCHES)
+    more = dict(teaching=recipe.teaching, teachers=sorted(teachers)) if teachers else {}
+    # What came later stands there only where it is used: runs of before stay what they were.
+    more.update({name: getattr(recipe, name) for name in ("hard", "mixup") if getattr(recipe, name)})
+    augment = {name: value for name, value in recipe.augment._asdict().items() if value or name not in ("blur", "jpeg")}
+    return dict(more, sides=[list(pair) for pair in recipe.sides], augment=augment, average=recipe.average, statistics_batches=STATISTICS_BATCHES)

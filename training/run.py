@@ -60,7 +60,7 @@ def _begun(out, trial, args, held):
     parts = inputs.check_data(net)
     if args.epochs:
         job.stretch(solver, net, parts["train"].images, args.epochs)
-    more = recipe.described(recipe.RECIPES[args.recipe], [files.sha256(path) for path in args.teacher]) if args.recipe else None
+    more = recipe.described(recipe.NAMED[args.recipe], [files.sha256(path) for path in args.teacher]) if args.recipe else None
     made_from = solver, net, parts, args.weights, args.engine, more
     held.enter_context(record.claimed(out))
     # A run that was begun under an earlier description keeps it to its end: its snapshots are known by it.
@@ -136,7 +136,7 @@ def _trainers(begun, args, scratch):
     for work, _, _ in begun:
         _write_inputs(work)
     trainers = engines.trainers(args.engine, [(work.solver, work.net) for work, _, _ in begun], scratch,
-                                args.recipe and recipe.RECIPES[args.recipe], args.teacher)
+                                args.recipe and recipe.NAMED[args.recipe], args.teacher)
     for (work, _, state), engine in zip(begun, trainers):
         _require_space(work, engine, state)
         if state:
@@ -247,7 +247,7 @@ def _arguments():
     parser.add_argument("--epochs", type=positive, help="another length; rate steps keep their share of the run")
     parser.add_argument("--gpu", type=gpu, help="GPU number, with a Caffe that was built for it")
     parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
-    parser.add_argument("--recipe", choices=sorted(recipe.RECIPES), help="train on FER+'s votes by a recipe of paper/recipe.py")
+    parser.add_argument("--recipe", choices=sorted(recipe.NAMED), help="train on FER+'s votes by a recipe of paper/recipe.py")
     parser.add_argument("--teacher", nargs="+", default=[], metavar="SCORES", help="a recipe's networks learn from these answers too: "
                         "scores_train.npz of networks that `python3 -m evaluation.test --split train` tested")
     parser.add_argument("--stop-after", type=seconds, help="snapshot and stop after this time: 90m, 2h, 45s")

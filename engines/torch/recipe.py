@@ -10,6 +10,7 @@ import os
 import zipfile
 import zlib
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ class RecipeEngine(engine.TorchEngine):
         super().__init__([(solver, net)], precision)
         layer, seed = net_facts.data_layer(net, m.TRAIN), solver.random_seed
         self.recipe, self.max_iter = recipe, solver.max_iter
-        self.faces = Faces(layer, seed, recipe.augment, self.device)
+        self.faces = Faces(layer, seed, recipe, self.device)
         if teachers:
             self.faces.taught(teachers, recipe.teaching)
         self.dtype = self.data[m.TRAIN].dtype
@@ -100,19 +101,24 @@ class RecipeEngine(engine.TorchEngine):
 class Faces:
     """The training part in memory: `batch(iteration, side)` -> (images float32 N x 1 x side x side, targets float32 N x 8)."""
 
-    def __init__(self, layer, seed, augment, device):
-        self.seed, self.augment, self.batch_size, self.device = seed, augment, layer.data_param.batch_size, device
+    def __init__(self, layer, seed, recipe, device):
+        self.seed, self.augment, self.mixup = seed, recipe.augment, recipe.mixup
+        self.batch_size, self.device = layer.data_param.batch_size, device
         source = layer.data_param.source
         with lmdbs.opened(source) as environment, environment.begin() as transaction:
             first, self.keys = zip(*((binary.read_datum(value)[0][:1], key.decode()) for key, value in transaction.cursor()))  # three equal channels
         self.images = torch.from_numpy(np.stack(first)).to(device)
         self.targets = torch.from_numpy(votes.shares(_votes(source, len(first)))).to(device)
+        if recipe.hard:
+            self.targets = F.one_hot(self.targets.argmax(1), self.targets.shape[1]).to(self.targets)
         self.mean = float(binary.read_mean(layer.transform_param.mean_file).mean())
 
     def batch(self, iteration, side):
         rows = self._rows(iteration)
         draw = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, ALTER, iteration]))
-        return alter(self.images[rows].float() - self.mean, self.augment, draw, side), self.targets[rows]
+        images, targets = alter(self.images[rows].float() - self.mean, self.augment, draw, side), self.targets[rows]
+        images = degrade(images, self.augment, draw, self.mean)
+        return mixed(images, targets, self.mixup, draw) if self.mixup else (images, targets)
 
     def taught(self, teachers, share):
         """Give the mean of the teachers' answers to an image and its mirror that share of its target."""
@@ -183,6 +189,38 @@ def alter(images, augment, draw, side):
     middle = images.mean((1, 2, 3), keepdim=True)
     images = (images - middle) * _column(contrast, images) + middle + _column(light, images)
     return images * ~_rectangles(augment, draw, count, side).to(images.device)
+
+
+def degrade(images, augment, draw, mean):
+    """Images float32 N x 1 x S x S less `mean` as poor cameras and strong JPEG give them, some by chance (Augment's blur and jpeg)."""
+    count = len(images)
+    if augment.blur:
+        sigmas = np.where(draw.random(count) < augment.blur, draw.uniform(0, recipes.BLUR, count), 0)
+        images = _blurred(images, np.maximum(sigmas, 1e-3).astype(np.float32))
+    if augment.jpeg:
+        chosen, qualities = np.flatnonzero(draw.random(count) < augment.jpeg), draw.integers(*recipes.JPEG, count, endpoint=True)
+        pixels = (images[chosen, 0] + mean).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
+        seen = [cv2.imdecode(cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, int(qualities[i])])[1], cv2.IMREAD_GRAYSCALE)
+                for i, face in zip(chosen, pixels)]
+        if seen:
+            images[chosen, 0] = torch.from_numpy(np.stack(seen)).to(images) - mean
+    return images
+
+
+def _blurred(images, sigmas, reach=3):
+    """Each image N x 1 x S x S under a Gaussian of its own sigma in pixels."""
+    places = np.arange(-reach, reach + 1)
+    taps = np.exp(-0.5 * (places / sigmas[:, None]) ** 2)
+    taps = torch.from_numpy(taps / taps.sum(1, keepdims=True)).to(images)
+    rows = F.pad(images.transpose(0, 1), (reach,) * 4, mode="replicate")
+    rows = F.conv2d(rows, taps[:, None, :, None], groups=len(images))
+    return F.conv2d(rows, taps[:, None, None, :], groups=len(images)).transpose(0, 1)
+
+
+def mixed(images, targets, alpha, draw):
+    """Each image and its target mixed with another's of the batch, whose order is random already: by a share drawn from Beta(alpha, alpha)."""
+    shares = draw.beta(alpha, alpha, len(images)).astype(np.float32)
+    return tuple(torch.lerp(values.flip(0), values, torch.from_numpy(shares).to(values).view(-1, *[1] * (values.dim() - 1))) for values in (images, targets))
 
 
 def _rectangles(augment, draw, count, side):

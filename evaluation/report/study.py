@@ -9,10 +9,10 @@ A reading has a folder in WORK: options, prototxt, solvers and data of its own, 
 import argparse
 import csv
 import os
-import shlex
 
 from common import errors, files, runs
 from evaluation.report import rows, show, table
+from evaluation.report.rules import Rules
 from paper import experiments, facts, ours, study
 
 COLUMNS = ("base", "change", "depth", "row", "seed", "pretrain_epochs", "ferplus_epochs", "engine", "precision", "source_accuracy",
@@ -132,27 +132,7 @@ def _minutes(kept):
 
 # ---- rules for make ---------------------------------------------------------------------------------------------------
 
-class Rules:
-    """A makefile of what is missing. A target's recipe is a list of commands, each a list of words."""
-
-    def __init__(self, args):
-        self.args, self.rules = args, {}
-
-    def add(self, target, needs, *commands):
-        self.rules[target] = (needs, commands)
-        return target
-
-    def text(self, goals):
-        # Every target is written whole or not at all: make must not remove one when it is stopped.
-        lines = ["all: " + " ".join(goals), ".PRECIOUS: " + " ".join(self.rules)]
-        for target, (needs, commands) in self.rules.items():
-            lines.append("%s: %s" % (target, " ".join(needs)))
-            lines += ["\t@" + " ".join(map(shlex.quote, command)).replace("$", "$$") for command in commands]
-        return "\n".join(lines) + "\n"
-
-    def python(self, module, *words):
-        return shlex.split(self.args.python) + ["-m", module] + [str(word) for word in words]
-
+class StudyRules(Rules):
     def run(self, run):
         """Train and test one run (one of study.home); the file that says it is done."""
         made, source, root = folder(self.args.work, run), pretraining(self.args.work, run), os.path.join(self.args.work, run.reading)
@@ -179,9 +159,6 @@ class Rules:
         """The pretrained network with BatchNorm's statistics computed anew."""
         made = pretraining(self.args.work, run)
         return self.add(os.path.join(made, "statistics.json"), [os.path.join(made, runs.FINAL)], self.python("evaluation.statistics", made))
-
-    def training(self, solver, out, *words):
-        return self.python("training.run", "--engine", self.args.engine, "--solver", solver, "--out", out, *words)
 
     def nets(self, name):
         """A reading's nets and solvers, made anew when its options change."""
@@ -231,7 +208,7 @@ def data_variant(reading):
 
 def write_rules(args, missing):
     """Write the rules of the missing runs, an empty file where there are none, and each reading's options where they changed."""
-    rules = Rules(args)
+    rules = StudyRules(args)
     goals = []
     for run in missing:
         goals.append(rules.run(run))
@@ -242,8 +219,7 @@ def write_rules(args, missing):
         if not os.path.exists(path) or open(path).read() != said:
             with files.replacing(path) as temporary, open(temporary, "w") as f:
                 f.write(said)
-    with files.replacing(args.rules) as temporary, open(temporary, "w") as f:
-        f.write(rules.text(list(dict.fromkeys(goals))) if missing else "")
+    rules.write(args.rules, goals)
 
 
 # ---- the table --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,143 @@
+"""The ladder of the recipe: what one change of it is worth, run by run, in docs/results/ladder.csv: `make ladder SHOW=1`.
+
+    python3 -m evaluation.report.ladder                         the table, from the CSV alone
+    python3 -m evaluation.report.ladder --work ladder ...       collect from the runs there first
+    python3 -m evaluation.report.ladder --work ladder --rules ladder/rules.mk ...     and write the rules of what is missing, for make
+
+Rungs and seeds are paper/recipe.py's. Accuracies are by FER+'s own majority rule on PublicTest, of one crop and of the mirrored pair.
+"""
+import argparse
+import csv
+import os
+import statistics
+
+from common import errors, files, runs
+from evaluation import scores as scores_file
+from evaluation import votes
+from evaluation.report import table
+from evaluation.report.rules import Rules
+from paper import recipe
+
+COLUMNS = ("rung", "seed", "epochs", "one_crop", "pair", "n", "engine", "commit", "minutes")
+SPLIT = "valid"  # PublicTest; PrivateTest is not looked at
+
+
+def planned():
+    """[(rung, seed)] of the whole ladder, in the order in which they are run: the first seeds of all before the second."""
+    seeds = {rung: recipe.LADDER_SEEDS.get(rung, (1,)) for rung in recipe.RUNGS}
+    return [(rung, seed) for seed in sorted(set(sum(seeds.values(), ()))) for rung in recipe.RUNGS if seed in seeds[rung]]
+
+
+def folder(work, rung, seed):
+    return os.path.join(work, "runs", rung, "seed%d" % seed)
+
+
+def read(path):
+    """{(rung, seed): its line as a dict} of a ladder.csv; {} where there is none. Fail where it is no such table."""
+    if not os.path.exists(path):
+        return {}
+    with open(path, newline="", encoding="utf-8") as f:
+        lines = csv.DictReader(f)
+        try:
+            if tuple(lines.fieldnames or ()) != COLUMNS:
+                raise ValueError
+            found = {(line["rung"], int(line["seed"])): line for line in lines}
+            if not found.keys() <= set(planned()) or not all(0 <= float(line[name]) <= 100 for line in found.values() for name in ("one_crop", "pair")):
+                raise ValueError
+        except (ValueError, TypeError):
+            raise errors.Fail("%s is no table of the rungs of paper/recipe.py: get it back with git" % path) from None
+    return found
+
+
+def collect(work, data, lines):
+    """The lines, with those of every run that is finished and tested in the folder `work` in place of older ones, in their order."""
+    found = dict(lines)
+    for rung, seed in planned():
+        line = _line(folder(work, rung, seed), os.path.join(data, "ferplus_votes"), rung, seed)
+        if line:
+            found[rung, seed] = line
+    return {key: found[key] for key in planned() if key in found}
+
+
+def _line(made, data, rung, seed):
+    """A run's line; None where it is not finished or not tested."""
+    scores = os.path.join(made, "scores_%s.npz" % SPLIT)
+    kept = runs.read(made) if os.path.isdir(made) else {}
+    if kept.get("state") != "finished" or not os.path.exists(scores):
+        return None
+    figures = next(each for each in votes.figures(scores_file.read(scores), data) if each["rule"] == votes.FERPLUS)
+    return dict(zip(COLUMNS, (rung, str(seed), str(recipe.RUNGS[rung].epochs), "%.2f" % (100 * figures["one_crop"]), "%.2f" % (100 * figures["ten_crops"]),
+                              str(figures["n"]), kept["inputs"]["engine"], str(kept["sessions"][-1]["git_commit"]), "%.1f" % (kept["seconds"] / 60))))
+
+
+def write(path, lines):
+    with files.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as f:
+        writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines.values())
+
+
+def write_rules(args, missing):
+    rules, root, votes_data = Rules(args), args.work, os.path.join(args.data, "ferplus_votes")
+    nets = rules.add(root + "/nets", [], rules.python("netgen", "--root", root, "--rungs"), ["mkdir", "-p", root + "/data"],
+                     ["ln", "-sfn", os.path.abspath(votes_data), root + "/data/ferplus_votes"], ["touch", root + "/nets"])
+    answers = rules.add(root + "/teacher/scores_train.npz", [], rules.python(
+        "evaluation.test", "--deploy", args.teacher + "/deploy.prototxt", "--weights", args.teacher + "/net.caffemodel", "--data", votes_data,
+        "--split", "train", "--engine", "torch", "--out", root + "/teacher"))
+    goals = []
+    for rung, seed in missing:
+        made = folder(root, rung, seed)
+        taught = [answers] if rung in recipe.TAUGHT else []
+        final = rules.add(os.path.join(made, runs.FINAL), [nets] + taught, rules.training(
+            "%s/solvers/%s.prototxt" % (root, rung), made, "--recipe", rung, "--trial", seed, *(["--teacher"] + taught if taught else [])))
+        goals.append(rules.add(os.path.join(made, "scores_%s.npz" % SPLIT), [final], rules.python(
+            "evaluation.test", "--deploy", "%s/prototxt/%s_deploy.prototxt" % (root, rung), "--weights", final, "--data", votes_data, "--split", SPLIT,
+            "--engine", "torch", "--resize", recipe.side(recipe.RUNGS[rung]))))
+    rules.write(args.rules, goals)
+
+
+def report(lines):
+    """Every run's line beside the mean of the base's, as text."""
+    base = next(iter(recipe.RUNGS))
+    means = [statistics.mean(float(line[name]) for (rung, _), line in lines.items() if rung == base) if (base, 1) in lines else None
+             for name in ("one_crop", "pair")]
+    columns = [table.column(name) for name in ("rung", "seed", "one crop", "beside the base", "mirrored pair", "beside", "minutes")]
+    body = [[rung, seed, line["one_crop"], _beside(line["one_crop"], means[0]), line["pair"], _beside(line["pair"], means[1]), line["minutes"]]
+            for (rung, seed), line in lines.items()]
+    whole = table.Table("ladder", "The ladder of paper/recipe.py (docs/decisions.md, 2)", "accuracy in percent, PublicTest, FER+'s majority, n = %s; %d epochs" % (
+        ", ".join(sorted({line["n"] for line in lines.values()})) or "-", recipe.LADDER_EPOCHS), columns, body, [], [])
+    missing = ["%s seed %d" % key for key in planned() if key not in lines]
+    return table.to_text(whole).rstrip() + ("\n\nmissing: %s (`make ladder`)" % ", ".join(missing) if missing else "")
+
+
+def _beside(value, mean):
+    return None if mean is None else "%+.2f" % (float(value) - mean)
+
+
+@errors.main
+def main():
+    parser = argparse.ArgumentParser(prog="python3 -m evaluation.report.ladder", description=__doc__.splitlines()[0])
+    parser.add_argument("--csv", default="docs/results/ladder.csv", help="the results (default: %(default)s)")
+    parser.add_argument("--work", help="the folder of the ladder's runs: collect what is finished there")
+    parser.add_argument("--rules", help="write rules for make of what is missing here; nothing is printed then")
+    parser.add_argument("--data", default="data", help="where `make data` builds (default: %(default)s)")
+    parser.add_argument("--teacher", default="models/resnet20_votes", help="the network that teaches (default: %(default)s)")
+    parser.add_argument("--engine", default="torch", help="what trains (default: %(default)s); what tests is torch")
+    parser.add_argument("--python", default="python3", help="what runs a training (default: %(default)s)")
+    args = parser.parse_args()
+    if args.rules and not args.work:
+        raise errors.Fail("--rules needs --work, the folder of the ladder's runs")
+    lines = read(args.csv)
+    if args.work:
+        collected = collect(args.work, args.data, lines)
+        if collected != lines:
+            write(args.csv, collected)
+        lines = collected
+    if args.rules:
+        write_rules(args, [key for key in planned() if key not in lines])
+    else:
+        print(report(lines))
+
+
+if __name__ == "__main__":
+    main()
