@@ -6,7 +6,7 @@
 
 RESULTS ?= $(W)results
 
-.PHONY: row experiment table2 table3 judge report study ladder bundle unbundle
+.PHONY: row experiment table2 table3 judge report study bundle unbundle
 
 # Table II's rows as number:depth:source. Of those numbered (1): the metrics of their TRIALS; the targets that train their TRIALS side by side.
 TABLE2_ROWS = $(shell $(PLAIN) -m paper.experiments)
@@ -41,13 +41,16 @@ report: ## all results as one HTML page that needs no network
 	@$(PLAIN) -m evaluation.report.page $(REPORT_FROM) --data=$(call q,$(W)data/ferplus) --out=$(call q,$(RESULTS)) \
 	  --commit "$$(GIT_CEILING_DIRECTORIES="$${PWD%/*}" git describe --always --dirty 2>/dev/null)"
 
-# The study of the paper's reading (docs/decisions.md, 1; paper/study.py). The PyTorch engine trains and tests. Runs lie in WORK/study.
+# OF=study: of the paper's reading (docs/decisions.md, 1; paper/study.py). OF=ladder: of the recipe beyond it (2; paper/recipe.py).
+# The PyTorch engine trains and tests. Runs lie in WORK/study, WORK/ladder.
 #   make study JOBS=2 [ENGINE=torch PRECISION=bf16]    what is missing, two runs at once, one thread each; again: goes on where it stopped
-STUDY_CSV  ?= docs/results/study.csv
-STUDY      := $(W)study
+OF         ?= study
+STUDY_CSV  ?= docs/results/$(OF).csv
+STUDY       = $(W)$(if $(filter study ladder,$(OF)),$(OF),$(error OF=$(OF) is neither study nor ladder))
 STUDY_RULES = $(call q,$(STUDY)/rules.mk)
-STUDY_RUN   = -m evaluation.report.study --csv=$(call q,$(STUDY_CSV))
-STUDY_FROM  = --work=$(call q,$(STUDY)) --data=$(call q,$(W)data) --downloads=$(call q,$(DOWNLOADS)) $(if $(UNOFFICIAL),--unofficial) --python=$(call q,$(TORCH)) --engine $(TORCH_NAME)
+STUDY_RUN   = -m evaluation.report.$(notdir $(STUDY)) --csv=$(call q,$(STUDY_CSV))
+STUDY_FROM  = --work=$(call q,$(STUDY)) --data=$(call q,$(W)data) $(if $(filter study,$(OF)),--downloads=$(call q,$(DOWNLOADS)) $(if $(UNOFFICIAL),--unofficial)) \
+  --python=$(call q,$(TORCH)) --engine $(TORCH_NAME)
 # Each round asks the rule what is missing by what came out so far, until nothing is. A run that fails does not keep the others back.
 define run_study
 	@mkdir -p $(call q,$(STUDY))
@@ -56,22 +59,9 @@ define run_study
 	  test "$$now" != "$$before" || { echo error: a round of $(STUDY_RULES) 'brought no result: look at the runs there' >&2; exit 1; }; before=$$now; \
 	  THREADS=$(or $(THREADS),1) $(MAKE) -f $(STUDY_RULES) -j$(or $(JOBS),1) --keep-going all || exit 1; done
 endef
-study: ## which reading gives the paper's table: run what is missing, JOBS at once, and print it (SHOW=1: print what is there)
+study: ## which reading gives the paper's table (OF=ladder: what carries the recipe): run what is missing, JOBS at once, and print it (SHOW=1: what is there)
 	$(if $(SHOW),,$(run_study))
 	@$(PLAIN) $(STUDY_RUN)
-
-# The ladder of the recipe beyond the paper (docs/decisions.md, 2; paper/recipe.py). Runs lie in WORK/ladder; again: goes on where it stopped.
-LADDER_CSV ?= docs/results/ladder.csv
-LADDER     := $(W)ladder
-LADDER_RUN  = -m evaluation.report.ladder --csv=$(call q,$(LADDER_CSV))
-define run_ladder
-	@mkdir -p $(call q,$(LADDER))
-	@$(TORCH) $(LADDER_RUN) --work=$(call q,$(LADDER)) --data=$(call q,$(W)data) --python=$(call q,$(TORCH)) --engine $(TORCH_NAME) --rules=$(call q,$(LADDER)/rules.mk)
-	@test ! -s $(call q,$(LADDER)/rules.mk) || THREADS=$(or $(THREADS),1) $(MAKE) -f $(call q,$(LADDER)/rules.mk) -j$(or $(JOBS),1) --keep-going all
-	@$(TORCH) $(LADDER_RUN) --work=$(call q,$(LADDER)) --data=$(call q,$(W)data)
-endef
-ladder: ## what one change of the recipe beyond the paper is worth: run what is missing, JOBS at once, and print it (SHOW=1: print what is there)
-	$(if $(SHOW),@$(PLAIN) $(LADDER_RUN),$(run_ladder))
 
 # For a machine that has no data: make bundle here, make unbundle there; `python3 -m training.bundle results` there, make unbundle FROM=row8.zip here.
 bundle: ## pack what ROWS need into a folder of files under 60 MB (OUT=bundle)

@@ -31,7 +31,7 @@ RECIPES = {
     "small": Recipe("small", 14, 11, 50, 128, 0.1, 0.0002, ((1.0, 48),), GENTLE, 0.998, 2, 0.7),
 }
 
-# The ladder (docs/decisions.md, 2; `make ladder`): `small` for fewer epochs, and one change each time. The first is what the others
+# The ladder (docs/decisions.md, 2; `make study OF=ladder`): `small` for fewer epochs, and one change each time. The first is what the others
 # are held against; TAUGHT are those that learn from a teacher.
 LADDER_EPOCHS = 12
 _BASE = RECIPES["small"]._replace(epochs=LADDER_EPOCHS)

@@ -29,6 +29,7 @@ GIVEN = {
     "bench-predict": {"MODEL": "--model=%s"},
     "bench": {"DOWNLOADS": "--downloads=%s"},
     "study SHOW=1": {"STUDY_CSV": "--csv=%s"},
+    "study OF=ladder SHOW=1": {"STUDY_CSV": "--csv=%s"},
 }
 # Targets whose commands name files in WORK and RUNS; `predict` and the like have environments too.
 IN_FOLDERS = ["data", "order TRIAL=2", "preview", "pretrain", "transplant", "finetune", "eval", "row ROW=8", "table2 ROWS=1,8 TRIALS=2",
@@ -129,7 +130,7 @@ def test_help_is_grouped_and_short():
 # ---- without Caffe --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("target", ["prototxt", "describe", "data", "preview", "order TRIAL=2", "table2 SHOW=1", "table3", "judge ROWS=8", "report",
-                                    "study SHOW=1", "bundle", "unbundle"])
+                                    "study SHOW=1", "study OF=ladder SHOW=1", "bundle", "unbundle"])
 def test_what_needs_no_caffe_makes_none(target):
     made = dry(*target.split(), "RUN=bash env/run")
     assert made.returncode == 0 and "--make" not in made.stdout and "env/run --plain -m" in made.stdout

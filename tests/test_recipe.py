@@ -2,6 +2,7 @@
 import csv
 import os
 
+import cv2
 import evaluation_data
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def made(tmp_path, monkeypatch):
     net = resnet.train_net(8, "ferplus", 8, *paths, BATCH, VALID, crop=0, widths=(4, 8, 16))
     schedule = solver.falling("net", "unused", RECIPE, TRAIN, VALID, VALID, 1)
     schedule.random_seed = 5
-    return lambda *teachers: recipe_engine.make(schedule, net, None, RECIPE, teachers=teachers)
+    return lambda *teachers, recipe=RECIPE: recipe_engine.make(schedule, net, None, recipe, teachers=teachers)
 
 
 def saved(engine, name):
@@ -170,3 +171,35 @@ def test_a_tempered_network_has_its_logits_divided():
     changed = [name for name in before if any(list(a.data) != list(b.data) for a, b in zip(before[name], after[name]))]
     assert changed == ["fc_ferplus"]
     np.testing.assert_allclose(after["fc_ferplus"][0].data, 2 * np.array(before["fc_ferplus"][0].data), rtol=1e-6)
+
+
+def test_hard_targets_are_the_class_of_most_votes(made):
+    shares = made().faces.targets
+    hard = made(recipe=RECIPE._replace(hard=True)).faces.targets
+    assert hard.sum(1).eq(1).all() and hard.max(1).values.eq(1).all() and torch.equal(hard.argmax(1), shares.argmax(1))
+
+
+def test_faces_are_degraded_by_chance_and_alike_each_time():
+    rng = np.random.RandomState(0)
+    images = torch.from_numpy(rng.randint(0, 256, (40, 1, 48, 48)).astype(np.float32)) - 128
+
+    def draw():
+        return np.random.Generator(np.random.Philox(key=1))
+
+    assert torch.equal(recipe_engine.degrade(images.clone(), recipes.FACES, draw(), 128.0), images)
+    for kind in ("blur", "jpeg"):
+        augment = recipes.FACES._replace(**{kind: 0.5})
+        seen = recipe_engine.degrade(images.clone(), augment, draw(), 128.0)
+        changed = (seen - images).abs().amax((1, 2, 3)) > 0.5
+        assert 8 < changed.sum() < 32 and seen.abs().max() <= 128 and torch.equal(seen, recipe_engine.degrade(images.clone(), augment, draw(), 128.0))
+    blurred = recipe_engine._blurred(images, np.full(40, 1.0, np.float32)).numpy()[:, 0, 8:-8, 8:-8]
+    theirs = np.stack([cv2.GaussianBlur(face, (7, 7), 1.0) for face in images.numpy()[:, 0]])[:, 8:-8, 8:-8]
+    np.testing.assert_allclose(blurred, theirs, atol=1e-3)
+
+
+def test_mixed_images_have_their_targets_mixed_alike():
+    images, targets = torch.arange(8.0).view(8, 1, 1, 1), torch.eye(8)
+    seen, wanted = recipe_engine.mixed(images, targets, 0.5, np.random.Generator(np.random.Philox(key=2)))
+    np.testing.assert_allclose(seen.flatten(), wanted @ torch.arange(8.0), atol=1e-5)
+    np.testing.assert_allclose(wanted.sum(1), 1, atol=1e-6)
+    assert not torch.equal(wanted, targets)

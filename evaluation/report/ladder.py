@@ -1,4 +1,4 @@
-"""The ladder of the recipe: what one change of it is worth, run by run, in docs/results/ladder.csv: `make ladder SHOW=1`.
+"""The ladder of the recipe: what one change of it is worth, run by run, in docs/results/ladder.csv: `make study OF=ladder SHOW=1`.
 
     python3 -m evaluation.report.ladder                         the table, from the CSV alone
     python3 -m evaluation.report.ladder --work ladder ...       collect from the runs there first
@@ -107,7 +107,7 @@ def report(lines):
     whole = table.Table("ladder", "The ladder of paper/recipe.py (docs/decisions.md, 2)", "accuracy in percent, PublicTest, FER+'s majority, n = %s; %d epochs" % (
         ", ".join(sorted({line["n"] for line in lines.values()})) or "-", recipe.LADDER_EPOCHS), columns, body, [], [])
     missing = ["%s seed %d" % key for key in planned() if key not in lines]
-    return table.to_text(whole).rstrip() + ("\n\nmissing: %s (`make ladder`)" % ", ".join(missing) if missing else "")
+    return table.to_text(whole).rstrip() + ("\n\nmissing: %s (`make study OF=ladder`)" % ", ".join(missing) if missing else "")
 
 
 def _beside(value, mean):

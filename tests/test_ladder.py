@@ -1,0 +1,101 @@
+"""The ladder of the recipe: its rungs hold together, results come from runs and outlive them, what is missing becomes rules."""
+import csv
+import json
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from common import errors, votes
+from common.caffe import messages as m
+from common.caffe import text
+from evaluation import scores as scores_file
+from evaluation.report import ladder
+from netgen import __main__ as netgen
+from netgen import describe
+from paper import facts, recipe
+
+RUNGS = tuple(recipe.RUNGS)
+
+
+def test_a_rung_is_the_base_with_a_change_of_its_own():
+    base, *others = recipe.RUNGS.values()
+    plain = [each._replace(name="") for each in others]
+    assert [name for name, each in zip(RUNGS[1:], plain) if each == base._replace(name="")] == list(recipe.TAUGHT)
+    assert len(set(plain)) == len(plain) - len(recipe.TAUGHT) + 1 and all(each.epochs == recipe.LADDER_EPOCHS for each in others)
+    identities = [json.dumps(recipe.described(each), sort_keys=True) for each in recipe.RECIPES.values()]
+    assert not any(word in said for said in identities for word in ("hard", "mixup", "blur", "jpeg")), "runs of before stay what they were"
+
+
+def test_networks_of_the_ladder_are_of_one_size(tmp_path):
+    netgen.write_recipes(str(tmp_path), recipes=recipe.RUNGS)
+    sizes = {rung: describe.trainable_parameters(text.read("%s/prototxt/%s_deploy.prototxt" % (tmp_path, rung), m.NetParameter)) for rung in RUNGS}
+    assert sizes["small-base"] == 86853 and all(abs(size / 86853 - 1) < 0.03 for size in sizes.values()), sizes
+
+
+def test_every_base_seed_is_planned_after_one_of_each():
+    runs = ladder.planned()
+    assert runs[:len(RUNGS)] == [(rung, 1) for rung in RUNGS] and set(runs[len(RUNGS):]) == {("small-base", 2), ("small-base", 3)}
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """A folder with a tested run of two rungs and an unfinished one, and the votes that they are judged by."""
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("data/ferplus_votes")
+    labels = np.arange(20) % 8
+    with open("data/ferplus_votes/valid.csv", "w", newline="") as f:
+        table = csv.writer(f)
+        table.writerow(["key", "name", "label"] + list(votes.VOTES) + ["majority"])
+        table.writerows([["%08d" % i, "%d.png" % i, label] + (10 * np.eye(10, dtype=int)[label]).tolist() + [label] for i, label in enumerate(labels)])
+    with open("data/ferplus_votes/duplicates.csv", "w") as f:
+        f.write("part,key,name,of\n")
+    for rung, wrong, state in (("small-base", 4, "finished"), ("small-taught", 2, "finished"), ("small-hard", 0, "interrupted")):
+        made = ladder.folder("ladder", rung, 1)
+        os.makedirs(made)
+        right = np.eye(8, dtype=np.float32)[labels]
+        one = np.roll(right, 1, axis=1)
+        one[wrong:] = right[wrong:]
+        scores_file.write(made + "/scores_valid.npz", scores_file.Scores(np.array(["%08d" % i for i in range(20)]), np.array(["%d.png" % i for i in range(20)]),
+                                                                          labels, right, one, np.array(facts.EXPRESSIONS), "valid"))
+        with open(made + "/run.json", "w") as f:
+            json.dump({"version": 2, "state": state, "seconds": 90.0, "inputs": {"engine": "torch"}, "sessions": [{"git_commit": "c0ffee"}]}, f)
+    return "ladder"
+
+
+def command(monkeypatch, *words):
+    monkeypatch.setattr("sys.argv", ["ladder", *words])
+    with pytest.raises(SystemExit) as end:
+        ladder.main()
+    return end.value.code
+
+
+def test_what_is_finished_is_kept_and_shown(work, monkeypatch, capsys):
+    assert not command(monkeypatch, "--csv", "l.csv", "--work", work)
+    said = capsys.readouterr().out
+    assert "80.00" in said and "+10.00" in said and "missing: small-hard seed 1" in said and "n = 20" in said
+    os.rename(work, "gone")
+    assert not command(monkeypatch, "--csv", "l.csv") and capsys.readouterr().out == said
+
+
+def test_what_is_missing_becomes_rules_whose_teacher_comes_first(work, monkeypatch):
+    args = SimpleNamespace(work=work, data="data", teacher="models/resnet20_votes", engine="torch", python="python3", rules="rules.mk")
+    ladder.write_rules(args, [("small-taught", 1), ("small-side32", 1)])
+    rules = open("rules.mk").read()
+    assert "runs/small-taught/seed1/final.caffemodel: ladder/nets ladder/teacher/scores_train.npz\n" in rules and rules.count("--teacher") == 1
+    assert "--resize 32" in rules and "--recipe small-side32 --trial 1" in rules
+    ladder.write_rules(args, [])
+    assert open("rules.mk").read() == ""
+
+
+@pytest.mark.parametrize("damage", [lambda s: "x" + s, lambda s: s.replace("small-base", "small-other"), lambda s: s.replace("80.00", "801.0")])
+def test_a_table_of_something_else_is_one_line(work, monkeypatch, capsys, damage):
+    command(monkeypatch, "--csv", "l.csv", "--work", work)
+    with open("l.csv") as f:
+        whole = f.read()
+    with open("l.csv", "w") as f:
+        f.write(damage(whole))
+    with pytest.raises(errors.Fail, match="l.csv"):
+        ladder.read("l.csv")
+    assert command(monkeypatch, "--csv", "l.csv", "--rules", "r.mk") == 1
