@@ -4,6 +4,7 @@ Each figure of ours is a whole `build` command, start-up included. Beside it, in
 convert_imageset on the same PNG files with the same resize; or the plain way, a loop over the images with Python's csv,
 tarfile and pickle, OpenCV and a Datum each. The set of many images shows what a larger one costs in memory.
 """
+
 import argparse
 import csv
 import io
@@ -65,15 +66,13 @@ def png_files(args, folder):
             here = os.path.join(source, "train", name)
             f.writelines("train/%s/%s %d\n" % (name, each, label) for each in sorted(os.listdir(here)))
     side = str(facts.RESIZE)
-    command = [tool, "--resize_height=" + side, "--resize_width=" + side, "--shuffle", source + "/", listed,
-               os.path.join(folder, "theirs")]
+    command = [tool, "--resize_height=" + side, "--resize_width=" + side, "--shuffle", source + "/", listed, os.path.join(folder, "theirs")]
 
     def theirs():
         shutil.rmtree(command[-1], ignore_errors=True)
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
-    compare("%s PNG files to 36x36" % format(args.files, ","), ["cinic10", "--from", source], folder,
-            "convert_imageset", theirs, args.turns)
+    compare("%s PNG files to 36x36" % format(args.files, ","), ["cinic10", "--from", source], folder, "convert_imageset", theirs, args.turns)
 
 
 def cifar10(args, folder):
@@ -82,8 +81,14 @@ def cifar10(args, folder):
     if not os.path.exists(archive):
         archive = os.path.join(folder, "cifar-10-python.tar.gz")
         draw_cifar10(archive)
-    compare("CIFAR-10's archive to 40x40", ["cifar10", "--from", archive], folder, "the plain way",
-            lambda: plain_cifar10(archive, os.path.join(folder, "theirs")), args.turns)
+    compare(
+        "CIFAR-10's archive to 40x40",
+        ["cifar10", "--from", archive],
+        folder,
+        "the plain way",
+        lambda: plain_cifar10(archive, os.path.join(folder, "theirs")),
+        args.turns,
+    )
 
 
 def fer(args, folder):
@@ -92,9 +97,14 @@ def fer(args, folder):
     if not os.path.exists(os.path.join(source, "fer2013.csv")):
         source = folder
         draw_fer(source)
-    compare("fer2013.csv to %s balanced images" % format(len(facts.EXPRESSIONS) * ours.BALANCED_PER_CLASS, ","),
-            ["ferplus", "--from", source], folder, "the plain way, reckoned",
-            lambda: plain_fer(os.path.join(source, "fer2013.csv"), os.path.join(folder, "theirs")), args.turns)
+    compare(
+        "fer2013.csv to %s balanced images" % format(len(facts.EXPRESSIONS) * ours.BALANCED_PER_CLASS, ","),
+        ["ferplus", "--from", source],
+        folder,
+        "the plain way, reckoned",
+        lambda: plain_fer(os.path.join(source, "fer2013.csv"), os.path.join(folder, "theirs")),
+        args.turns,
+    )
 
 
 def many_images(args, folder):
@@ -107,8 +117,17 @@ def many_images(args, folder):
         seconds.append(spent)
         memory.append(peak)
         shutil.rmtree(source)
-    print(ROW % ("%s images like ImageNet32, .npz" % format(args.images, ","), "%.1f s" % seconds[1], "a tenth of it",
-                 "%.1f s" % seconds[0], "%.2f" % (seconds[1] / seconds[0]), "%d MB beside %d MB" % (memory[1], memory[0])))
+    print(
+        ROW
+        % (
+            "%s images like ImageNet32, .npz" % format(args.images, ","),
+            "%.1f s" % seconds[1],
+            "a tenth of it",
+            "%.1f s" % seconds[0],
+            "%.2f" % (seconds[1] / seconds[0]),
+            "%d MB beside %d MB" % (memory[1], memory[0]),
+        )
+    )
 
 
 TASKS = {"png": png_files, "cifar10": cifar10, "ferplus": fer, "imagenet32": many_images}
@@ -162,6 +181,7 @@ def memory_of(pid):
 
 # ---- the plain way --------------------------------------------------------------------------------------------------
 
+
 class NumpysOnly(pickle.Unpickler):
     """Python's own reader, with nothing to call but what arrays are made of, whichever NumPy wrote them."""
 
@@ -174,12 +194,9 @@ class NumpysOnly(pickle.Unpickler):
 
 def plain_cifar10(archive, out):
     with tarfile.open(archive) as tar:
-        batches = [NumpysOnly(tar.extractfile(member), encoding="bytes").load() for member in tar
-                   if "data_batch" in member.name or "test_batch" in member.name]
-    keyed = [(row.reshape(3, 32, 32)[::-1].transpose(1, 2, 0), label) for batch in batches
-             for row, label in zip(batch[b"data"], batch[b"labels"])]
-    plain_write(out, ((cv2.copyMakeBorder(np.ascontiguousarray(image), *[facts.PAD] * 4, borderType=cv2.BORDER_CONSTANT), label)
-                      for image, label in keyed))
+        batches = [NumpysOnly(tar.extractfile(member), encoding="bytes").load() for member in tar if "data_batch" in member.name or "test_batch" in member.name]
+    keyed = [(row.reshape(3, 32, 32)[::-1].transpose(1, 2, 0), label) for batch in batches for row, label in zip(batch[b"data"], batch[b"labels"])]
+    plain_write(out, ((cv2.copyMakeBorder(np.ascontiguousarray(image), *[facts.PAD] * 4, borderType=cv2.BORDER_CONSTANT), label) for image, label in keyed))
 
 
 def plain_fer(path, out):
@@ -206,6 +223,7 @@ def plain_write(out, pairs):
 
 # ---- drawn sets, where there are no real ones -----------------------------------------------------------------------
 
+
 def draw_png_files(folder, count):
     """Smooth random images of 32x32 in CINIC-10's folders: `count` to train, one of each class to test."""
     rng = np.random.RandomState(0)
@@ -221,8 +239,7 @@ def draw_cifar10(path):
     rng = np.random.RandomState(0)
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for name in ["data_batch_%d" % i for i in range(1, 6)] + ["test_batch"]:
-            data = pickle.dumps({b"data": rng.randint(0, 256, (10000, 3072)).astype(np.uint8),
-                                 b"labels": rng.randint(0, 10, 10000).tolist()}, protocol=2)
+            data = pickle.dumps({b"data": rng.randint(0, 256, (10000, 3072)).astype(np.uint8), b"labels": rng.randint(0, 10, 10000).tolist()}, protocol=2)
             info = tarfile.TarInfo("cifar-10-batches-py/" + name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
@@ -249,7 +266,7 @@ def draw_fer(folder):
         with open(os.path.join(folder, labels.PARTS[part], "label.csv"), "w") as f:
             for i, name in enumerate(name for each, name in names if each == usage):
                 votes = ["10" if label == i % 8 else "0" for label in range(10)]
-                f.write("%s,\"(0, 0, 48, 48)\",%s\n" % (name, ",".join(votes)))
+                f.write('%s,"(0, 0, 48, 48)",%s\n' % (name, ",".join(votes)))
 
 
 def draw_imagenet32(folder, count):
@@ -257,8 +274,9 @@ def draw_imagenet32(folder, count):
     rng = np.random.RandomState(0)
     for i in range(BATCHES + 1):
         name, images = ("train_data_batch_%d" % (i + 1), count // BATCHES) if i < BATCHES else ("val_data", 1000)
-        np.savez(os.path.join(folder, name + ".npz"), data=np.frombuffer(rng.bytes(images * 3072), np.uint8).reshape(-1, 3072),
-                 labels=rng.randint(1, 1001, images))
+        np.savez(
+            os.path.join(folder, name + ".npz"), data=np.frombuffer(rng.bytes(images * 3072), np.uint8).reshape(-1, 3072), labels=rng.randint(1, 1001, images)
+        )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ to the probabilities: resizing, crops, mean, network. A network that takes the f
 crops. Faces come one at a time, as from a camera. Finding faces is not in it, for nobody. Without a trained network the weights are random:
 speed does not depend on them.
 """
+
 import argparse
 import contextlib
 import json
@@ -27,17 +28,28 @@ from netgen import resnet, weights
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-OURS = (("Caffe", "caffe_as_trained"), ("Caffe, folded", "caffe_folded"), ("OpenCV, Caffe importer", "opencv_caffe"),
-        ("OpenCV, ONNX importer", "opencv_onnx"), ("ONNX Runtime, float", "onnx"), ("ONNX Runtime, int8", "onnx_int8"))
+OURS = (
+    ("Caffe", "caffe_as_trained"),
+    ("Caffe, folded", "caffe_folded"),
+    ("OpenCV, Caffe importer", "opencv_caffe"),
+    ("OpenCV, ONNX importer", "opencv_onnx"),
+    ("ONNX Runtime, float", "onnx"),
+    ("ONNX Runtime, int8", "onnx_int8"),
+)
 RIVALS = (("fer (TensorFlow Lite)", "fer"), ("fer (Keras)", "fer_keras"), ("facex (TensorFlow Lite)", "facex"))  # one crop each
 
 
 def start(python, kind, folder, threads, crops):
     """Begin a worker; its first line says that it is ready, or why it is not."""
     return subprocess.Popen(
-        python + ["-m", "benchmarks.deploy_worker", kind, folder, str(threads), str(crops)], cwd=ROOT, universal_newlines=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=dict(os.environ, GLOG_minloglevel="2", **parallel.blas_threads(threads), **dict.fromkeys(TENSORFLOW_THREADS, str(threads))))
+        python + ["-m", "benchmarks.deploy_worker", kind, folder, str(threads), str(crops)],
+        cwd=ROOT,
+        universal_newlines=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=dict(os.environ, GLOG_minloglevel="2", **parallel.blas_threads(threads), **dict.fromkeys(TENSORFLOW_THREADS, str(threads))),
+    )
 
 
 def answer(worker):
@@ -89,10 +101,21 @@ def table(made, times, faces, net):
             group = [(name, times[name, t, c]) for name, t, c, _ in made if (t, c) == (threads, crops)]
             if not group:
                 continue
-            lines += ["", "%-*s %10s %10s %10s" % (wide, "%s, %s" % ("one thread" if threads == 1 else "%d threads" % threads,
-                      "one crop" if crops == 1 else "ten crops"), "median ms", "95th pct.", "faces/s")]
-            lines += ["%-*s %10.3f %10.3f %10.1f" % (wide, name, 1e3 * np.median(found), 1e3 * np.percentile(found, 95), len(found) / np.sum(found))
-                      for name, found in group]
+            lines += [
+                "",
+                "%-*s %10s %10s %10s"
+                % (
+                    wide,
+                    "%s, %s" % ("one thread" if threads == 1 else "%d threads" % threads, "one crop" if crops == 1 else "ten crops"),
+                    "median ms",
+                    "95th pct.",
+                    "faces/s",
+                ),
+            ]
+            lines += [
+                "%-*s %10.3f %10.3f %10.1f" % (wide, name, 1e3 * np.median(found), 1e3 * np.percentile(found, 95), len(found) / np.sum(found))
+                for name, found in group
+            ]
     return "\n".join(lines)
 
 

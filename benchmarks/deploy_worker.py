@@ -4,6 +4,7 @@
 
 Says {"ready": true}, then for each number N on stdin classifies N faces, one at a time, and says {"seconds": [N floats]}.
 """
+
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ WARM_UP = 5
 
 # Each way is a function (folder, threads, crops) -> a function of one face, uint8 48 x 48, that gives its probabilities.
 
+
 def caffe_as_trained(folder, threads, crops):
     return _caffe(folder, crops, names.CAFFE[0])
 
@@ -31,16 +33,19 @@ def caffe_folded(folder, threads, crops):
 
 def opencv_caffe(folder, threads, crops):
     from fer_lite import runtimes
+
     return _opencv(runtimes.opencv_caffe(*_paths(folder, *names.CAFFE[1]), _mean(folder)), folder, threads, crops)
 
 
 def opencv_onnx(folder, threads, crops):
     from fer_lite import runtimes
+
     return _opencv(runtimes.opencv_onnx(*_paths(folder, names.FLOAT)), folder, threads, crops)
 
 
 def onnx(folder, threads, crops, file=names.FLOAT):
     from fer_lite import runtimes
+
     return _cropped(runtimes.onnx_runtime(*_paths(folder, file), threads=threads), folder, crops)
 
 
@@ -52,6 +57,7 @@ def fer(folder, threads, crops, lite=True):
     """fer's own API, told where the face is; its default network."""
     import cv2
     from fer.fer import FER
+
     _tensorflow(threads)
     made = FER(use_tflite=lite)
     return lambda face: made.detect_emotions(cv2.cvtColor(face, cv2.COLOR_GRAY2BGR), [(0, 0) + face.shape])
@@ -64,13 +70,13 @@ def fer_keras(folder, threads, crops):
 def facex(folder, threads, crops):
     """facex's classifier, without its detector."""
     import facex as package
+
     _tensorflow(threads)
     made = package.EmotionClassifier(os.path.join(os.path.dirname(package.__file__), "assets", "model_optimized.tflite"))
     return made.detect_emotion
 
 
-WAYS = {function.__name__: function for function in (
-    caffe_as_trained, caffe_folded, opencv_caffe, opencv_onnx, onnx, onnx_int8, fer, fer_keras, facex)}
+WAYS = {function.__name__: function for function in (caffe_as_trained, caffe_folded, opencv_caffe, opencv_onnx, onnx, onnx_int8, fer, fer_keras, facex)}
 
 
 def _cropped(network, folder, crops):
@@ -105,12 +111,14 @@ def _caffe(folder, crops, pair):
 
 def _opencv(runtime, folder, threads, crops):
     import cv2
+
     cv2.setNumThreads(threads)
     return _cropped(runtime, folder, crops)
 
 
 def _tensorflow(threads):
     import tensorflow
+
     tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(threads)
 
@@ -127,6 +135,7 @@ def _mean(folder):
 def main(way, folder, threads, crops):
     from common.drawn import faces
     from paper import facts
+
     rng = np.random.RandomState(SEED)
     shown = [faces.face(rng, {facts.EXPRESSIONS[i % len(facts.EXPRESSIONS)]: 1.0}, 1.0) for i in range(FACES)]
     try:

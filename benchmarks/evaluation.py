@@ -4,6 +4,7 @@ The same network, the same images and the same ten crops, in turns within one ru
 the turns. `caffe.Classifier` is used as its documentation shows it: images of 36x36, RGB, 0 to 1. It fails when a
 prediction differs, or a folded score by more than 1e-4.
 """
+
 import argparse
 import contextlib
 import os
@@ -30,8 +31,7 @@ TOLERANCE = 1e-4  # of a folded net's scores
 def classifier(deploy, caffemodel, mean):
     """pycaffe's Classifier as a function: uint8 N x 3 x 36 x 36 (BGR) -> float32 N x classes."""
     caffe = load()
-    made = caffe.Classifier(deploy, caffemodel, image_dims=mean.shape[1:], mean=mean[:, 0, 0], raw_scale=255,
-                            channel_swap=(2, 1, 0))
+    made = caffe.Classifier(deploy, caffemodel, image_dims=mean.shape[1:], mean=mean[:, 0, 0], raw_scale=255, channel_swap=(2, 1, 0))
 
     def predict(images):
         rgb = images[:, ::-1].transpose(0, 2, 3, 1).astype(np.float32) / 255
@@ -44,7 +44,7 @@ def ours(test):
     """What networks.tester yields as such a function."""
 
     def predict(images):
-        batches = [data.Batch([], images[i:i + AT_ONCE], []) for i in range(0, len(images), AT_ONCE)]
+        batches = [data.Batch([], images[i : i + AT_ONCE], []) for i in range(0, len(images), AT_ONCE)]
         return np.concatenate([ten_crop for _, (ten_crop, _) in test(batches)])
 
     return predict
@@ -74,8 +74,10 @@ def check(rows):
     for name, _, found in rows[1:]:
         others = int((found.argmax(axis=1) != reference.argmax(axis=1)).sum())
         if others or abs(found - reference).max() > TOLERANCE:
-            raise errors.Fail("%s: %d predictions are others than those of %s, scores differ by up to %.1e: run `make doctor`"
-                              % (name, others, rows[0][0], abs(found - reference).max()))
+            raise errors.Fail(
+                "%s: %d predictions are others than those of %s, scores differ by up to %.1e: run `make doctor`"
+                % (name, others, rows[0][0], abs(found - reference).max())
+            )
 
 
 def compare(ways, images, turns):
@@ -92,12 +94,10 @@ def compare(ways, images, turns):
 def table(rows, images):
     """The printed comparison; everything relative to the first row."""
     _, slowest, reference = rows[0]
-    lines = ["ten crops of %d images" % len(images),
-             "%-42s %9s %6s %12s %16s" % ("", "images/s", "ratio", "max |diff|", "same prediction")]
+    lines = ["ten crops of %d images" % len(images), "%-42s %9s %6s %12s %16s" % ("", "images/s", "ratio", "max |diff|", "same prediction")]
     for name, rate, found in rows:
         same = (found.argmax(axis=1) == reference.argmax(axis=1)).sum()
-        lines.append("%-42s %9.1f %6.2f %12.1e %16s" % (
-            name, rate, rate / slowest, abs(found - reference).max(), "%d of %d" % (same, len(images))))
+        lines.append("%-42s %9.1f %6.2f %12.1e %16s" % (name, rate, rate / slowest, abs(found - reference).max(), "%d of %d" % (same, len(images))))
     return "\n".join(lines)
 
 
@@ -132,7 +132,8 @@ def main():
         processes = parallel.count()
         with contextlib.ExitStack() as stack:
             for name, folded, workers in (
-                ("ours, the deploy net, 1 process", False, 1), ("ours, folded, 1 process", True, 1),
+                ("ours, the deploy net, 1 process", False, 1),
+                ("ours, folded, 1 process", True, 1),
                 ("ours, folded, %d processes" % processes, True, processes),
             ):
                 tester = networks.tester(net, model, mean, folded, workers)

@@ -4,6 +4,7 @@
 
 FACES.npy: uint8 N x S x S; SAID.npy: str N. Its own API and default network, told that the face is the whole image and to take no more than that.
 """
+
 import sys
 
 import cv2
@@ -14,6 +15,7 @@ WORDS = dict(angry="anger", disgust="disgust", fear="fear", happy="happiness", s
 
 def main(given, said):
     from fer.fer import FER
+
     judge, found = FER(use_tflite=True, offsets=(0, 0)), []
     for face in np.load(given):
         scores = judge.detect_emotions(cv2.cvtColor(face, cv2.COLOR_GRAY2BGR), [(0, 0) + face.shape])[0]["emotions"]

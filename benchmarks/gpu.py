@@ -7,6 +7,7 @@ PyTorch step on one batch that lies on the device, a usual script with a DataLoa
 rates allow: of a large matrix product, and of a large copy, for the multiply-accumulates and the activations that
 netgen.describe counts. One JSON holds all of it. On a CPU batch and iterations are few: it shows that it runs, and says so.
 """
+
 import argparse
 import json
 import os
@@ -76,14 +77,12 @@ def limit(device, precision, net):
     a, x = torch.randn(PRODUCT // share, PRODUCT // share).to(device, dtype), torch.zeros(COPIED // share, dtype=torch.uint8, device=device)
     product, copy = (min(seconds(device, work) for _ in range(4)) for work in (lambda: a @ a, x.clone))
     macs, numbers = sum(cost.macs for cost in describe.costs(net)), describe.activations(net)
-    return {"arithmetic": len(a) ** 3 / product / (torch_engine.PASSES * macs),
-            "memory": 2 * len(x) / copy / (TRAFFIC * numbers * dtype.itemsize)}
+    return {"arithmetic": len(a) ** 3 / product / (torch_engine.PASSES * macs), "memory": 2 * len(x) / copy / (TRAFFIC * numbers * dtype.itemsize)}
 
 
 def testing(folder, device, images):
     """Images/s of the ten-crop test, in fp32, from images in this process' memory."""
-    net, model = (text.read(os.path.join(folder, "deploy.prototxt"), m.NetParameter),
-                  binary.read(os.path.join(folder, "net.caffemodel"), m.NetParameter))
+    net, model = (text.read(os.path.join(folder, "deploy.prototxt"), m.NetParameter), binary.read(os.path.join(folder, "net.caffemodel"), m.NetParameter))
     batch = SimpleNamespace(images=np.random.RandomState(0).randint(0, 256, (50, 3, 36, 36)).astype(np.uint8))
     with engines.scorer("torch", net, model, np.zeros((3, 36, 36), np.float32), gpu=0 if device.type == "cuda" else None) as score:
         list(score([batch]))
@@ -99,8 +98,9 @@ def rates(folder, device, iterations):
         except errors.Fail as refusal:
             found[precision] = str(refusal)
             continue
-        figures = found[precision] = {name: training(folder, device, precision, trials, iterations) for name, trials in (
-            ("one trial", 1), ("%d trials" % SIDE_BY_SIDE, SIDE_BY_SIDE))}
+        figures = found[precision] = {
+            name: training(folder, device, precision, trials, iterations) for name, trials in (("one trial", 1), ("%d trials" % SIDE_BY_SIDE, SIDE_BY_SIDE))
+        }
         for kind in ("bare", "usual"):
             figures[kind] = {"images_per_second": torch_rivals.main(kind, precision, torch.get_num_threads(), device.type, iterations, BATCH[device.type])}
         figures["limit"] = limit(device, precision, net)
@@ -110,8 +110,13 @@ def rates(folder, device, iterations):
 
 def parity(device, tests):
     """Whether the tests pass, and pytest's last line."""
-    ran = subprocess.run([sys.executable, "-m", "pytest", "-q", "-m", "gpu", *tests], cwd=torch_engine.ROOT, stdout=subprocess.PIPE, text=True,
-                         env=dict(os.environ, **({"GPU_TESTS_ON": "cpu"} if device.type == "cpu" else {})))
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-m", "gpu", *tests],
+        cwd=torch_engine.ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, **({"GPU_TESTS_ON": "cpu"} if device.type == "cpu" else {})),
+    )
     return {"passed": ran.returncode == 0, "summary": ran.stdout.strip().rpartition("\n")[-1]}
 
 
@@ -119,12 +124,32 @@ def row(folder, device):
     """A short row as `make row` runs it: two trials side by side, and the ten-crop test of one."""
     gpu = ["--gpu", "0"] if device.type == "cuda" else []
     start = time.perf_counter()
-    for command in (["training.order", "--lmdb", "train_lmdb", "--trial", "2"],
-                    ["training.run", "--engine", "torch", "--solver", "solver.prototxt", "--out", "row", "--trials", "1,2", *gpu],
-                    ["evaluation.test", "--engine", "torch", "--deploy", "deploy.prototxt", "--weights", "row/trial1/final.caffemodel",
-                     "--data", ".", "--split", "test", *gpu]):
-        ran = subprocess.run([sys.executable, "-m", *command], cwd=folder, env=dict(os.environ, PYTHONPATH=torch_engine.ROOT),
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for command in (
+        ["training.order", "--lmdb", "train_lmdb", "--trial", "2"],
+        ["training.run", "--engine", "torch", "--solver", "solver.prototxt", "--out", "row", "--trials", "1,2", *gpu],
+        [
+            "evaluation.test",
+            "--engine",
+            "torch",
+            "--deploy",
+            "deploy.prototxt",
+            "--weights",
+            "row/trial1/final.caffemodel",
+            "--data",
+            ".",
+            "--split",
+            "test",
+            *gpu,
+        ],
+    ):
+        ran = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=folder,
+            env=dict(os.environ, PYTHONPATH=torch_engine.ROOT),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         if ran.returncode:
             raise errors.Fail("the short row ended with %d: %s" % (ran.returncode, ran.stdout.strip().rpartition("\n")[-1]))
     return {"seconds": time.perf_counter() - start, "trials": [runs.read(os.path.join(folder, "row", "trial%d" % t))["state"] for t in (1, 2)]}
@@ -152,9 +177,14 @@ def main():
     args = parser.parse_args()
     device = devices.find(0 if args.device == "cuda" else None)
     iterations = ITERATIONS[device.type]
-    found = {"device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu", "torch": torch.__version__,
-             "machine": platform.node(), "net": "ResNet-20, batch %d, crop %d" % (BATCH[device.type], facts.CROP), "iterations": iterations,
-             "parity": parity(device, args.tests)}
+    found = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "machine": platform.node(),
+        "net": "ResNet-20, batch %d, crop %d" % (BATCH[device.type], facts.CROP),
+        "iterations": iterations,
+        "parity": parity(device, args.tests),
+    }
     with tempfile.TemporaryDirectory(prefix="fer-lite-gpu-") as folder:
         torch_engine.write_files(folder, iterations, BATCH[device.type])
         found["row"] = row(folder, device)

@@ -7,6 +7,7 @@ detection, cutting, the network. The bare loop is what one writes with cv2 and o
 same network, each box cut out as it is; it knows no EXIF, no tilted face, no small one, no tracks, and checks no file. Each picture shows 1 or
 8 copies of a face, of scikit-image's photograph (public domain) or, where that is not installed, drawn.
 """
+
 import argparse
 import os
 import tempfile
@@ -43,7 +44,7 @@ def picture(width, height, count):
     side, image = min(wide, high), cv2.resize(behind, (width, height))
     for place in range(count):
         y, x = (high - side) // 2 + place // COLUMNS * high, (wide - side) // 2 + place % COLUMNS * wide
-        image[y:y + side, x:x + side] = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+        image[y : y + side, x : x + side] = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     return image
 
 
@@ -59,6 +60,7 @@ def write(folder, image, count):
 
 
 # A way gives two functions of (path, how many images): each yields the number of faces in a photograph, read so often, or in a video's frame.
+
 
 def ours(model, threads):
     predictor = predict.Predictor(model, ten_crops=False, threads=threads)
@@ -83,7 +85,7 @@ def bare(model, threads):
         cuts, rows = [], yunet.detect(small)[1]
         for row in () if rows is None else rows:
             x, y, width, height = (max(0, int(v / scale)) for v in row[:4])
-            grey = cv2.cvtColor(image[y:y + height, x:x + width], cv2.COLOR_BGR2GRAY)
+            grey = cv2.cvtColor(image[y : y + height, x : x + width], cv2.COLOR_BGR2GRAY)
             cuts.append(np.repeat(cv2.resize(grey, data.shape[:1:-1])[None], 3, axis=0))
         if cuts:
             session.run(None, {data.name: np.float32(cuts)})
@@ -109,7 +111,9 @@ def rate(way, path, count, wanted):
     found = list(way(path, count))
     seconds = time.perf_counter() - start
     if found != [wanted] * count:
-        raise errors.Fail("%s: %s faces were found, not %d in each of %d images: take larger --sizes" % (os.path.basename(path), sorted(set(found)), wanted, count))
+        raise errors.Fail(
+            "%s: %s faces were found, not %d in each of %d images: take larger --sizes" % (os.path.basename(path), sorted(set(found)), wanted, count)
+        )
     return count / seconds
 
 
@@ -123,7 +127,7 @@ def measure(model, size, count, images, rounds, threads, bar):
         found = {kind: {name: [] for name in ways} for kind in ("photographs", "video")}
         for turn in range(rounds + 1):
             for (kind, rates), place, path in zip(found.items(), (0, 1), paths):
-                for name, way in list(ways.items())[::(-1) ** turn]:  # each goes first in its turn
+                for name, way in list(ways.items())[:: (-1) ** turn]:  # each goes first in its turn
                     bar.update(bar.done, "%dx%d, %s" % (*size, kind))
                     rates[name].append(rate(way[place], path, images, count))
                     bar.add()
@@ -135,7 +139,16 @@ def line(threads, size, count, kind, rates):
     mine, beside = (np.array(rates[name]) for name, _ in WAYS)
     ratios = mine / beside
     return "%7d  %9s  %5d  %-11s  %9.1f  %9.1f  %5.2f (%.2f to %.2f)" % (
-        threads, "%dx%d" % size, count, kind, np.median(mine), np.median(beside), np.median(ratios), ratios.min(), ratios.max())
+        threads,
+        "%dx%d" % size,
+        count,
+        kind,
+        np.median(mine),
+        np.median(beside),
+        np.median(ratios),
+        ratios.min(),
+        ratios.max(),
+    )
 
 
 def _size(text):

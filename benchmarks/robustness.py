@@ -9,6 +9,7 @@ networks that are not asked for stay.
 `--fer PYTHON` judges the package `fer` beside them (the Python of env/rivals.txt): its own API, told where the face is. It names seven
 expressions as FER2013 does, without contempt; what of FER2013 it was trained on, it does not say.
 """
+
 import argparse
 import csv
 import os
@@ -47,7 +48,7 @@ def covered(image, rng, share=1 / 3):
     side, square = image.shape[0], round(image.shape[0] * share)
     x, y = rng.integers(0, side - square + 1, 2)
     image = image.copy()
-    image[y:y + square, x:x + square] = 128
+    image[y : y + square, x : x + square] = 128
     return image
 
 
@@ -93,8 +94,8 @@ def accuracy(predictor, images, labels, bar):
     """The share of faces, uint8 N x 48 x 48, that a Predictor names right with the crops that its network is meant for."""
     right = 0
     for i in range(0, len(images), AT_ONCE):
-        found = predictor.predict_faces(images[i:i + AT_ONCE])
-        right += sum(face["label"] == predictor.classes[label] for face, label in zip(found, labels[i:i + AT_ONCE]))
+        found = predictor.predict_faces(images[i : i + AT_ONCE])
+        right += sum(face["label"] == predictor.classes[label] for face, label in zip(found, labels[i : i + AT_ONCE]))
         bar.add(len(found))
     return right / len(images)
 
@@ -148,7 +149,7 @@ def main():
     width, columns = max(map(len, ALTERATIONS)), len(lines) // len(altered)
     print(" " * width + "".join("%20s" % line[1] for line in lines[:columns]))
     for i, name in enumerate(ALTERATIONS):
-        print(name.ljust(width) + "".join("%19s%%" % line[4] for line in lines[i * columns:(i + 1) * columns]))
+        print(name.ljust(width) + "".join("%19s%%" % line[4] for line in lines[i * columns : (i + 1) * columns]))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Each client posts the same photograph (JPEG, 640x480, one face) to a server on l
 the Predictor's faces is an error. Beside it as many threads as the server looks at images at once, or as there are clients if these are fewer, give the
 same bytes to a Predictor. Server and clients share the machine, so the ratio has HTTP, JSON and the clients' own work in it.
 """
+
 import argparse
 import asyncio
 import concurrent.futures
@@ -33,8 +34,11 @@ def server(model, at_once):
     """The address of a server that has started, in a process of its own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    process = subprocess.Popen([sys.executable, "-m", "fer_lite", "serve", "--port", port, "--model", model, "--at-once", str(at_once)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fer_lite", "serve", "--port", port, "--model", model, "--at-once", str(at_once)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     address, end = "http://127.0.0.1:" + port, time.monotonic() + START
     try:
         while True:
@@ -77,6 +81,7 @@ def load(address, data, wanted, clients, seconds):
 
 def direct(predictor, data, threads, seconds):
     """Images a second of so many threads with one Predictor."""
+
     def work(end):
         count = 0
         while time.perf_counter() < end:
@@ -103,7 +108,15 @@ def measure(address, predictor, data, clients, at_once, seconds, rounds, bar):
     ratios = np.array(ours[1:]) / beside[1:]
     percentiles = np.percentile(times, (50, 95, 99)) * 1e3 if times else (float("nan"),) * 3
     return "%7d  %10.1f  %8.1f  %5.2f (%.2f to %.2f)  %7.1f  %7.1f  %7.1f  %6d" % (
-        clients, np.median(ours[1:]), np.median(beside[1:]), np.median(ratios), ratios.min(), ratios.max(), *percentiles, wrong)
+        clients,
+        np.median(ours[1:]),
+        np.median(beside[1:]),
+        np.median(ratios),
+        ratios.min(),
+        ratios.max(),
+        *percentiles,
+        wrong,
+    )
 
 
 @errors.main
@@ -112,15 +125,26 @@ def main():
     parser.add_argument("--model", default=predict.DEFAULT, help="a network's folder (default: %(default)s)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16], choices=range(1, 257), metavar="1-256")
     parser.add_argument("--seconds", type=float, default=5, help="of each turn (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, choices=range(1, 100), default=5, metavar="1-99", help="turns that count; one goes before them (default: %(default)s)")
-    parser.add_argument("--at-once", type=int, choices=range(1, 257), default=os.cpu_count() or 1, metavar="1-256", help="images that the server looks at together (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, choices=range(1, 100), default=5, metavar="1-99", help="turns that count; one goes before them (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        choices=range(1, 257),
+        default=os.cpu_count() or 1,
+        metavar="1-256",
+        help="images that the server looks at together (default: %(default)s)",
+    )
     args = parser.parse_args()
     data = cv2.imencode(".jpg", picture(640, 480, 1), [cv2.IMWRITE_JPEG_QUALITY, JPEG])[1].tobytes()
     predictor = predict.Predictor(args.model, threads=1)
     with Progress("benchmark", len(args.clients) * (args.rounds + 1)) as bar, server(args.model, args.at_once) as address:
         lines = [measure(address, predictor, data, clients, args.at_once, args.seconds, args.rounds, bar) for clients in args.clients]
-    print("a photograph of 640x480, faces: %d; medians of %d rounds of %g seconds; %d images at once\n"
-          % (len(predictor(data)), args.rounds, args.seconds, args.at_once))
+    print(
+        "a photograph of 640x480, faces: %d; medians of %d rounds of %g seconds; %d images at once\n"
+        % (len(predictor(data)), args.rounds, args.seconds, args.at_once)
+    )
     print("\n".join(["clients  requests/s  direct/s  ratio (least to largest)   p50 ms   p95 ms   p99 ms  errors", *lines]))
 
 

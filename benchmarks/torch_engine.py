@@ -6,6 +6,7 @@ Our figures and Caffe's are whole runs of training.run (data read from an LMDB, 
 left out) and of evaluation.test; beside them a bare training step and a usual script (rivals.py), and what the machine's
 largest matrix product would allow. Every figure is the median over the rounds. Images are random, of CIFAR's geometry.
 """
+
 import argparse
 import json
 import os
@@ -40,9 +41,17 @@ def environment(threads):
 def start(python, engine, folder, threads, name):
     """Begin a training with `python` (list) in `folder`; `finish` waits for it."""
     with open(os.path.join(folder, name + ".log"), "w") as log:
-        return folder, name, subprocess.Popen(
-            python + ["-m", "training.run", "--engine", engine, "--solver", "solver.prototxt", "--out", name],
-            cwd=folder, env=environment(threads), stdout=log, stderr=log)
+        return (
+            folder,
+            name,
+            subprocess.Popen(
+                python + ["-m", "training.run", "--engine", engine, "--solver", "solver.prototxt", "--out", name],
+                cwd=folder,
+                env=environment(threads),
+                stdout=log,
+                stderr=log,
+            ),
+        )
 
 
 def train(python, engine, folder, threads, name, at_once=1):
@@ -53,16 +62,38 @@ def train(python, engine, folder, threads, name, at_once=1):
 
 def rival(kind, precision, threads):
     """Images/s of a training of rivals.py."""
-    ran = subprocess.run([sys.executable, "-m", "benchmarks.torch_rivals", kind, precision, str(threads)],
-                         env=environment(threads), stdout=subprocess.PIPE, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.torch_rivals", kind, precision, str(threads)], env=environment(threads), stdout=subprocess.PIPE, check=True
+    )
     return float(ran.stdout)
 
 
 def test(python, engine, folder, out):
     """Images/s of a ten-crop test of the training part's images, with its start."""
-    subprocess.run(python + ["-m", "evaluation.test", "--engine", engine, "--deploy", "deploy.prototxt", "--weights",
-                             "net.caffemodel", "--data", ".", "--split", "train", "--out", out],
-                   cwd=folder, env=environment(os.cpu_count()), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        python
+        + [
+            "-m",
+            "evaluation.test",
+            "--engine",
+            engine,
+            "--deploy",
+            "deploy.prototxt",
+            "--weights",
+            "net.caffemodel",
+            "--data",
+            ".",
+            "--split",
+            "train",
+            "--out",
+            out,
+        ],
+        cwd=folder,
+        env=environment(os.cpu_count()),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
     with open(os.path.join(folder, out, "metrics_train.json")) as f:
         return json.load(f)["made_from"]["images_per_second"]
 
@@ -74,7 +105,7 @@ def limit(precision, images):
     a @ a
     start_ = time.perf_counter()
     a @ a
-    return PRODUCT ** 3 / (time.perf_counter() - start_) / 1e9 * images
+    return PRODUCT**3 / (time.perf_counter() - start_) / 1e9 * images
 
 
 def write_files(folder, iterations, batch=ours.PRETRAIN_BATCH):
@@ -91,19 +122,22 @@ def plans(folder, caffe, per_billion):
     """[(group, name, function of a round's number -> images/s)]; Caffe's is the first of a group."""
     cores, here = os.cpu_count(), [sys.executable]
     engines = {"fp32": "torch", "bf16": "torch-bf16"}
-    made = [("training", "Caffe, %d thread%s" % (n, "s" * (n > 1)), lambda r, n=n: train(caffe, "caffe", folder, n, "c%d%d" % (n, r)))
-            for n in sorted({1, cores})]
+    made = [
+        ("training", "Caffe, %d thread%s" % (n, "s" * (n > 1)), lambda r, n=n: train(caffe, "caffe", folder, n, "c%d%d" % (n, r))) for n in sorted({1, cores})
+    ]
     for precision, engine in engines.items():
         for n in sorted({1, cores}):
-            made.append(("training", "ours, %s, %d thread%s" % (precision, n, "s" * (n > 1)), lambda r, e=engine, n=n: train(
-                here, e, folder, n, "%s%d%d" % (e, n, r))))
+            made.append(
+                ("training", "ours, %s, %d thread%s" % (precision, n, "s" * (n > 1)), lambda r, e=engine, n=n: train(here, e, folder, n, "%s%d%d" % (e, n, r)))
+            )
         made.append(("training", "bare PyTorch step, %s, %d threads" % (precision, cores), lambda r, p=precision: rival("bare", p, cores)))
         made.append(("training", "a usual script, %s" % precision, lambda r, p=precision: rival("usual", p, cores)))
         made.append(("training", "limit: matrix product, %s" % precision, lambda r, p=precision: limit(p, per_billion / PASSES)))
     made.append(("trials", "Caffe, %d at once, 1 thread each" % cores, lambda r: train(caffe, "caffe", folder, 1, "cs%d" % r, cores)))
     for precision, engine in engines.items():
-        made.append(("trials", "ours, %s, %d at once, 1 thread each" % (precision, cores), lambda r, e=engine: train(
-            here, e, folder, 1, "%ss%d" % (e, r), cores)))
+        made.append(
+            ("trials", "ours, %s, %d at once, 1 thread each" % (precision, cores), lambda r, e=engine: train(here, e, folder, 1, "%ss%d" % (e, r), cores))
+        )
     made.append(("ten crops", "Caffe", lambda r: test(caffe, "caffe", folder, "ct%d" % r)))
     for precision, engine in engines.items():
         made.append(("ten crops", "ours, " + precision, lambda r, e=engine: test(here, e, folder, "%st%d" % (e, r))))
@@ -127,8 +161,9 @@ def main():
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks.torch_engine", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=20)
-    parser.add_argument("--caffe", default="%s/env/run env PYTHONPATH=%s python3" % (ROOT, ROOT),
-                        help="the Python that has Caffe; env/run lets no PYTHONPATH in")
+    parser.add_argument(
+        "--caffe", default="%s/env/run env PYTHONPATH=%s python3" % (ROOT, ROOT), help="the Python that has Caffe; env/run lets no PYTHONPATH in"
+    )
     parser.add_argument("--only", default="", help="only the lines with this text")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fer-lite-bench-") as folder:

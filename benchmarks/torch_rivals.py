@@ -6,6 +6,7 @@ The same network, batch and solver (PyTorch's own SGD with nesterov=True). `bare
 what is left when data, logs and Caffe's semantics cost nothing. `usual` reads images through a Dataset that crops,
 converts and normalises one image after the other, as torchvision's transforms do, in a DataLoader of two processes.
 """
+
 import sys
 import time
 
@@ -56,7 +57,7 @@ class Images(torch.utils.data.Dataset):
 
     def __getitem__(self, i):
         y, x = (int(torch.randint(0, 9, (1,))) for _ in range(2))
-        image = torch.from_numpy(self.images[i][y:y + facts.CROP, x:x + facts.CROP].copy())
+        image = torch.from_numpy(self.images[i][y : y + facts.CROP, x : x + facts.CROP].copy())
         image = image.permute(2, 0, 1).contiguous().float().div(255)
         return (image - self.mean) / self.deviation, i % bench.CLASSES
 
@@ -64,8 +65,7 @@ class Images(torch.utils.data.Dataset):
 def batches(kind, device, size):
     """Batch after batch without end; the one of `bare` lies on the device."""
     if kind == "bare":
-        batch = (torch.randn(size, 3, facts.CROP, facts.CROP, device=device),
-                 torch.randint(0, bench.CLASSES, (size,), device=device))
+        batch = (torch.randn(size, 3, facts.CROP, facts.CROP, device=device), torch.randint(0, bench.CLASSES, (size,), device=device))
         while True:
             yield batch
     while True:

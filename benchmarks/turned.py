@@ -6,6 +6,7 @@ Each 48x48 image is enlarged to 160x160 and stands in the middle of a picture of
 that are found upright: how many are found, keep their label (of all, and of those whose label had 0.8 or more), are named right by FER+'s
 majority, and how far the roll is off. The line `given` is the same images, not turned, not looked for. Writes docs/results/turned.csv.
 """
+
 import argparse
 import csv
 import os
@@ -38,8 +39,16 @@ def line(degrees, found, upright, labels, classes):
     there = [(face, before, label) for face, before, label in zip(found, upright, labels) if face]
     sure = [face["label"] == before["label"] for face, before, _ in there if max(before["probabilities"].values()) >= CONFIDENT]
     off = [abs((face["roll"] - before["roll"] - degrees + 180) % 360 - 180) for face, before, _ in there]
-    return [degrees, len(found), len(there), sum(face["label"] == before["label"] for face, before, _ in there), len(sure), sum(sure),
-            "%.2f" % (100 * np.mean([face["label"] == classes[label] for face, _, label in there])), *("%.0f" % np.percentile(off, share) for share in (50, 90))]
+    return [
+        degrees,
+        len(found),
+        len(there),
+        sum(face["label"] == before["label"] for face, before, _ in there),
+        len(sure),
+        sum(sure),
+        "%.2f" % (100 * np.mean([face["label"] == classes[label] for face, _, label in there])),
+        *("%.0f" % np.percentile(off, share) for share in (50, 90)),
+    ]
 
 
 @errors.main
@@ -51,7 +60,7 @@ def main():
     parser.add_argument("--out", default=os.path.join("docs", "results", "turned.csv"))
     args = parser.parse_args()
     predictor = predict.Predictor(args.model)
-    images, labels = (part[::args.every] for part in judged_images(args.data))
+    images, labels = (part[:: args.every] for part in judged_images(args.data))
     upright, lines = [], []
     with Progress("looking", len(DEGREES) * len(images)) as bar:
         for degrees in DEGREES:

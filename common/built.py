@@ -1,4 +1,5 @@
 """The reader of a built set: its manifest, its tables of names, the votes in them. data_prep/ writes them."""
+
 from __future__ import annotations
 
 import csv

@@ -3,6 +3,7 @@
 THREADS says how many where it is set, else what this process may run on. Results come in the order of the tasks, few
 tasks are in flight, workers die with their parent.
 """
+
 from __future__ import annotations
 
 import concurrent.futures

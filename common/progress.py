@@ -1,4 +1,5 @@
 """Progress of long work on stderr: a bar with the time left on a terminal, a plain line now and then without one."""
+
 from __future__ import annotations
 
 import sys
@@ -62,8 +63,7 @@ class Progress:
     def _text(self, final, bar=True):
         spent = time.monotonic() - self.start
         rest = self._left(spent)
-        text = "%s %s  %s" % (self.label, self._amount(bar and self.terminal),
-                              duration(spent) if final or rest is None else duration(rest) + " left")
+        text = "%s %s  %s" % (self.label, self._amount(bar and self.terminal), duration(spent) if final or rest is None else duration(rest) + " left")
         return text + "  " + self.note if self.note else text
 
     def _amount(self, bar):

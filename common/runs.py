@@ -1,4 +1,5 @@
 """The readers of a run's folder: run.json, log.csv, and whether someone trains in it. training/ writes them."""
+
 from __future__ import annotations
 
 import contextlib

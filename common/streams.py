@@ -1,4 +1,5 @@
 """What is said cannot end the work: for commands that run for minutes or days, whoever reads along."""
+
 from __future__ import annotations
 
 import contextlib

@@ -5,6 +5,7 @@ eight emotions (`unknown` and `NF` are not counted at all). This gives exactly t
 images. `ferplus`: FER+'s reference code, which counts all ten. `any`: the emotion with most votes, of every image that has one
 left after single votes are dropped (training on the votes themselves wants all images).
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -25,7 +26,7 @@ def by_votes(rule: str, votes: np.ndarray) -> np.ndarray:
     """Labels, int N, by one of RULES from votes int N x 10; NONE where there is no majority."""
     votes = counted(votes)
     if rule != "ferplus":
-        votes = votes[:, :len(facts.EXPRESSIONS)]
+        votes = votes[:, : len(facts.EXPRESSIONS)]
     best = votes.argmax(1)
     if rule == "any":
         return np.where(votes.max(1) > 0, best, NONE)
@@ -35,5 +36,5 @@ def by_votes(rule: str, votes: np.ndarray) -> np.ndarray:
 
 def shares(votes: np.ndarray) -> np.ndarray:
     """Votes, int N x 10, as shares of the eight emotions, float32 N x 8 with sum 1. Each image has one left after single votes are dropped."""
-    emotions = counted(votes)[:, :len(facts.EXPRESSIONS)].astype(np.float32)
+    emotions = counted(votes)[:, : len(facts.EXPRESSIONS)].astype(np.float32)
     return emotions / emotions.sum(1, keepdims=True)

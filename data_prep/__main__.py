@@ -1,14 +1,11 @@
 """Data: `python3 -m data_prep build SET` and what looks at the result; `--help` lists the arguments of each."""
+
 import argparse
 
 from common import errors, streams
 from data_prep import build, check, preview
 
-COMMANDS = {
-    "build": (build, "official files -> data/SET"),
-    "check": (check, "verify data/SET"),
-    "preview": (preview, "contact sheets of data/SET"),
-}
+COMMANDS = {"build": (build, "official files -> data/SET"), "check": (check, "verify data/SET"), "preview": (preview, "contact sheets of data/SET")}
 
 
 def parser():

@@ -4,6 +4,7 @@ A member is only ever read, never written out under its name. Names that point o
 all the same: no official archive has them. In folders links are followed, to class folders on other disks. What systems put beside
 people's files is passed over, here and in every reader.
 """
+
 import bz2
 import contextlib
 import errno
@@ -33,8 +34,19 @@ TAR_BLOCK = 512
 MAGIC = {".zip": b"PK\x03\x04", ".tar.gz": b"\x1f\x8b", ".tar.bz2": b"BZh", ".tar.xz": b"\xfd7zXZ\0"}
 SYSTEMS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 TRAILER = 1 << 20  # bytes of zeros at the end of a tar; a record of them has 10,240
-DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, NotImplementedError,
-           RuntimeError, ValueError, LookupError, struct.error)
+DAMAGED = (
+    EOFError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    struct.error,
+)
 
 
 def is_archive(name):
@@ -59,7 +71,9 @@ def is_passed_over(name):
 def passed_over_line(passed):
     """The one line that says what was passed over, a set of paths."""
     return "passed over %s that the system put there (hidden, __MACOSX, Thumbs.db), %s first" % (
-        "1 file or folder" if len(passed) == 1 else "%s files and folders" % format(len(passed), ","), shown(min(passed)))
+        "1 file or folder" if len(passed) == 1 else "%s files and folders" % format(len(passed), ","),
+        shown(min(passed)),
+    )
 
 
 def entries(path, passed=None):
@@ -216,8 +230,10 @@ def _folder(path, inside="", above=()):
         elif each.is_file():  # reading a pipe or a device could last for ever
             yield entry
         elif each.is_symlink() and not os.path.exists(each.path):
-            raise errors.Fail("%s is a link to %s, which is not there, or hidden by this environment: copy what it leads to, or remove it"
-                              % (each.path, os.readlink(each.path)))
+            raise errors.Fail(
+                "%s is a link to %s, which is not there, or hidden by this environment: copy what it leads to, or remove it"
+                % (each.path, os.readlink(each.path))
+            )
 
 
 def _members(stream, name, where):
@@ -318,10 +334,10 @@ def _pax(text, where):
     found = {}
     try:
         while text.strip(b"\0"):
-            length = int(text[:text.index(b" ")])
+            length = int(text[: text.index(b" ")])
             if length < 5:
                 raise ValueError
-            key, _, value = text[text.index(b" ") + 1:length - 1].partition(b"=")
+            key, _, value = text[text.index(b" ") + 1 : length - 1].partition(b"=")
             found[key.decode("utf-8")] = value.decode("utf-8")
             text = text[length:]
         int(found.get("size", 0))

@@ -3,6 +3,7 @@
 The originals stay as they are. The extra images of a class are made of its originals in turn, at FER2013's 48x48,
 before the resize. Each has a random stream of its own, so the bytes do not depend on how many workers make them.
 """
+
 from __future__ import annotations
 
 from collections import namedtuple
@@ -24,17 +25,16 @@ def plan(labels, per_class, seed):
     """
     counts = np.bincount(labels, minlength=len(facts.EXPRESSIONS))
     if counts.max() > per_class or counts.min() == 0:
-        raise errors.Fail("classes of %s images cannot be balanced to %s each: every class must have some, none more"
-                          % (", ".join(map(str, counts)), format(per_class, ",")))
-    sources = np.concatenate([np.resize(np.flatnonzero(labels == label), per_class - count)
-                              for label, count in enumerate(counts)])
+        raise errors.Fail(
+            "classes of %s images cannot be balanced to %s each: every class must have some, none more" % (", ".join(map(str, counts)), format(per_class, ","))
+        )
+    sources = np.concatenate([np.resize(np.flatnonzero(labels == label), per_class - count) for label, count in enumerate(counts)])
     rng = np.random.RandomState(seed)
     angles = rng.uniform(-ours.AUGMENT_ROTATION, ours.AUGMENT_ROTATION, len(sources)).round(2)
     shifts = rng.uniform(-ours.AUGMENT_SHIFT, ours.AUGMENT_SHIFT, (len(sources), 2)).round(2)
     noises = rng.uniform(0, ours.AUGMENT_NOISE, len(sources)).round(2)
-    seeds = rng.randint(0, 2 ** 31 - 1, len(sources))
-    return [Extra(*values) for values in zip(sources.tolist(), angles.tolist(), shifts[:, 0].tolist(),
-                                             shifts[:, 1].tolist(), noises.tolist(), seeds.tolist())]
+    seeds = rng.randint(0, 2**31 - 1, len(sources))
+    return [Extra(*values) for values in zip(sources.tolist(), angles.tolist(), shifts[:, 0].tolist(), shifts[:, 1].tolist(), noises.tolist(), seeds.tolist())]
 
 
 def make(faces, extras):

@@ -1,4 +1,5 @@
 """What every reader yields: a few images with names and labels, not decoded yet."""
+
 from collections import namedtuple
 
 # part: "train", "valid" or "test"; names: list of str; labels: list of int; make: (function, images, ...): called in a

@@ -2,6 +2,7 @@
 
 The whole folder is made beside its place and renamed into it, so data/SET is complete or absent.
 """
+
 import errno
 import json
 import os
@@ -24,24 +25,33 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a file s
 
 
 def add_arguments(parser):
-    parser.add_argument("set", choices=sorted(ours.DATASETS) + [ferplus.VOTES_SET], metavar="SET",
-                        help=", ".join(list(ours.DATASETS) + [ferplus.VOTES_SET]))
+    parser.add_argument("set", choices=sorted(ours.DATASETS) + [ferplus.VOTES_SET], metavar="SET", help=", ".join(list(ours.DATASETS) + [ferplus.VOTES_SET]))
     parser.add_argument("--downloads", default="downloads", help="where official files lie or are fetched to (%(default)s)")
     parser.add_argument("--from", dest="given", metavar="PATH", help="read this file or folder instead")
     parser.add_argument("--out", default="data", help="where the folder SET is made (default: %(default)s)")
     parser.add_argument("--unofficial", action="store_true", help="take files whose size or checksum is not the official one")
     parser.add_argument("--workers", type=int, default=parallel.count(), help="processes (default: the cores, %(default)s)")
     parser.add_argument("--with-valid", action="store_true", help="cinic10: the validation part trains too")
-    parser.add_argument("--pad-level", type=int, default=ours.PAD_LEVEL, metavar="GREY",
-                        help="cifar: grey level of the padding, 0 to 255 (default: %(default)s)")
-    parser.add_argument("--mean-of", choices=store.MEANS, default=ours.MEAN_OF,
-                        help="cifar: mean over what is stored, padding too, or over the images' own pixels (default: %(default)s)")
-    parser.add_argument("--jpeg", type=int, default=0, metavar="QUALITY",
-                        help="cifar: put every image through JPEG of this quality, 1 to 100, colours halved (default: not)")
-    parser.add_argument("--labels", metavar="RULE",
-                        help="ferplus: paper, ferplus, any, or a file of names and labels (default: paper; of ferplus_votes: any)")
-    parser.add_argument("--per-class", type=int, default=ours.BALANCED_PER_CLASS, metavar="N",
-                        help="ferplus: balance the training part to N images a class; 0: leave it (default: %(default)s)")
+    parser.add_argument(
+        "--pad-level", type=int, default=ours.PAD_LEVEL, metavar="GREY", help="cifar: grey level of the padding, 0 to 255 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--mean-of",
+        choices=store.MEANS,
+        default=ours.MEAN_OF,
+        help="cifar: mean over what is stored, padding too, or over the images' own pixels (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--jpeg", type=int, default=0, metavar="QUALITY", help="cifar: put every image through JPEG of this quality, 1 to 100, colours halved (default: not)"
+    )
+    parser.add_argument("--labels", metavar="RULE", help="ferplus: paper, ferplus, any, or a file of names and labels (default: paper; of ferplus_votes: any)")
+    parser.add_argument(
+        "--per-class",
+        type=int,
+        default=ours.BALANCED_PER_CLASS,
+        metavar="N",
+        help="ferplus: balance the training part to N images a class; 0: leave it (default: %(default)s)",
+    )
     parser.add_argument("--if-missing", action="store_true", help="build nothing where data/SET is there; it must be of these options")
 
 
@@ -74,8 +84,9 @@ def run(args):
     except OSError as problem:
         if problem.errno not in FULL:
             raise
-        raise errors.Fail("%s while %s was built (nothing of it is left): check the free space there, or build elsewhere with WORK"
-                          % (problem.strerror, folder)) from None
+        raise errors.Fail(
+            "%s while %s was built (nothing of it is left): check the free space there, or build elsewhere with WORK" % (problem.strerror, folder)
+        ) from None
     _report(folder, manifest, args.unofficial)
 
 
@@ -85,8 +96,9 @@ def _check_options(folder, options):
     for name, value in options.items():
         there = manifest.get("options", options).get(name, DEFAULTS.get(name))
         if there != value:
-            raise errors.Fail("%s was built with %s %s, not %s: remove it, or build beside it with another WORK"
-                              % (folder, name.replace("_", "-"), there, value))
+            raise errors.Fail(
+                "%s was built with %s %s, not %s: remove it, or build beside it with another WORK" % (folder, name.replace("_", "-"), there, value)
+            )
     print("%s is there, built from %s; remove it to build it anew" % (folder, ", ".join(file["name"] for file in manifest["files"])))
 
 
@@ -98,11 +110,15 @@ def _report(folder, manifest, unofficial):
     wanted = {name: expected[name] for name in there} if expected else there
     if not unofficial and there != wanted:
         said = ["{train} training images, {valid} for validation, {classes} classes".format(**numbers) for numbers in (there, wanted)]
-        print("%s note: %s; the committed nets and solvers are for %s: put these numbers into DATASETS in paper/ours.py (valid_batch: one that "
-              "divides valid) and run `make prototxt`" % (manifest["set"], *said))
+        print(
+            "%s note: %s; the committed nets and solvers are for %s: put these numbers into DATASETS in paper/ours.py (valid_batch: one that "
+            "divides valid) and run `make prototxt`" % (manifest["set"], *said)
+        )
     for part, entry in manifest["parts"].items():
-        print("%s %-5s %9s images of %dx%dx%d   %s" % ((manifest["set"], part, format(entry["count"], ",")) + tuple(
-            entry["shape"]) + (_counts(manifest, entry["class_counts"]),)))
+        print(
+            "%s %-5s %9s images of %dx%dx%d   %s"
+            % ((manifest["set"], part, format(entry["count"], ",")) + tuple(entry["shape"]) + (_counts(manifest, entry["class_counts"]),))
+        )
         if part == "train" and manifest.get("balance", {}).get("extra"):
             originals = manifest["balance"]["originals"]
             print("%s %-5s %9s of them original      %s" % (manifest["set"], part, format(sum(originals), ","), _counts(manifest, originals)))

@@ -3,6 +3,7 @@
 Every record is read again: keys, shapes, labels, and the SHA-256 of order and pixels in the manifest; the mean is computed
 anew. (`python3 -m engines.caffe.data` holds the same folder against Caffe's Data layer.)
 """
+
 import os
 
 import lmdb
@@ -29,8 +30,7 @@ def run(args):
         for what, value in expected.items():
             if found[what] != value:
                 raise errors.Fail("%s: %s is %s, the manifest says %s: %s" % (path, what, found[what], value, again))
-        print("%-5s %s images of %dx%dx%d: keys, labels, order and pixels as in the manifest"
-              % ((part, format(found["count"], ",")) + tuple(found["shape"])))
+        print("%-5s %s images of %dx%dx%d: keys, labels, order and pixels as in the manifest" % ((part, format(found["count"], ",")) + tuple(found["shape"])))
         if part == "train":
             options = manifest["options"]
             if options.get("mean_of") == "images":
@@ -54,8 +54,10 @@ def measure(folder, part, manifest, again):
                     raise errors.Fail("%s: record %d has key %r, or the table beside it another one: %s" % (path, number, key, again))
                 image, label = _datum(value, "%s: record %d is no Datum: %s" % (path, number, again))
                 if image.shape != shape or not 0 <= label < classes or str(label) != line["label"]:
-                    raise errors.Fail("%s: record %d is of %s with label %d; %s with label %s was written: %s"
-                                      % (path, number, image.shape, label, shape, line["label"], again))
+                    raise errors.Fail(
+                        "%s: record %d is of %s with label %d; %s with label %s was written: %s"
+                        % (path, number, image.shape, label, shape, line["label"], again)
+                    )
                 measured.add(image[None], [label])
                 bar.add()
     except lmdb.Error as problem:

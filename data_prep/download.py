@@ -1,4 +1,5 @@
 """Fetching one official file: resumes, tries every address, and believes nothing but the size and the checksum."""
+
 import http.client
 import os
 import time
@@ -35,10 +36,11 @@ def fetch(file, path):
         except _Useless as reason:
             reasons.append("  %s %s" % (url, reason))
         except OSError as problem:
-            raise errors.Fail("%s could not be written (%s): check the free space; what has come so far is kept"
-                              % (path + ".part", problem.strerror)) from None
-    raise errors.Fail("%s could not be fetched:\n%s\nget it by hand (%s bytes, %s) and put it there, or say FROM=path"
-                      % (path, "\n".join(reasons), format(file.size, ","), file.digest))
+            raise errors.Fail("%s could not be written (%s): check the free space; what has come so far is kept" % (path + ".part", problem.strerror)) from None
+    raise errors.Fail(
+        "%s could not be fetched:\n%s\nget it by hand (%s bytes, %s) and put it there, or say FROM=path"
+        % (path, "\n".join(reasons), format(file.size, ","), file.digest)
+    )
 
 
 def _from(url, file, part):
@@ -51,7 +53,7 @@ def _from(url, file, part):
             if failures == ATTEMPTS:
                 raise _Useless(reason)
             if _size(part) < file.size:
-                time.sleep(PAUSE * 2 ** failures)
+                time.sleep(PAUSE * 2**failures)
     problem, _ = official.difference(file, part)
     if problem:
         os.remove(part)

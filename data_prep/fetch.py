@@ -1,4 +1,5 @@
 """Finding the files of a set, checking them, fetching what can be fetched: nothing is opened before its checksum is right."""
+
 import os
 from collections import namedtuple
 
@@ -17,8 +18,7 @@ def sets_file(dataset, given, downloads, unofficial=False):
     and nothing to fetch, with how to get it.
     """
     choices = official.FILES[dataset]
-    return _given(choices, given, unofficial) or located(choices, [downloads], unofficial) \
-        or _fetched(choices, downloads, dataset)
+    return _given(choices, given, unofficial) or located(choices, [downloads], unofficial) or _fetched(choices, downloads, dataset)
 
 
 def imagenet32(given, downloads, unofficial=False):
@@ -58,6 +58,7 @@ def ferplus(given, downloads, unofficial=False):
 
 def is_png_folder(path):
     """Whether `path` holds FER+'s three folders with PNGs in them."""
+
     def has_png(folder):
         return os.path.isdir(folder) and any(name.lower().endswith(".png") and not archives.is_passed_over(name) for name in os.listdir(folder))
 
@@ -82,8 +83,9 @@ def checked(file, path, unofficial=False):
         return as_it_is(path)
     problem, sha256 = official.difference(file, path)
     if problem and not unofficial:
-        raise errors.Fail("%s is not the official file: %s; remove it and get it again, or say UNOFFICIAL=1 (--unofficial) "
-                          "if it is meant to differ" % (path, problem))
+        raise errors.Fail(
+            "%s is not the official file: %s; remove it and get it again, or say UNOFFICIAL=1 (--unofficial) if it is meant to differ" % (path, problem)
+        )
     return Fetched(path, dict(name=file.name, size=os.path.getsize(path), sha256=sha256), bool(file.digest) and not problem)
 
 
@@ -104,8 +106,7 @@ def _ferplus_places(place):
         return []
     if not os.path.isdir(place):
         return [place]
-    return [os.path.join(place, inner) for inner in
-            ("", "FERPlus", "FERPlus/data", "data", "FERPlus-master", "FERPlus-master/data", "fer2013")]
+    return [os.path.join(place, inner) for inner in ("", "FERPlus", "FERPlus/data", "data", "FERPlus-master", "FERPlus-master/data", "fer2013")]
 
 
 def _fetched(choices, downloads, dataset):

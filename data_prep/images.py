@@ -1,4 +1,5 @@
 """Pixels: decoding PNG and JPEG files, and the paper's geometry (III-C): CIFAR padded with zeros, the rest resized."""
+
 from __future__ import annotations
 
 import struct
@@ -43,9 +44,9 @@ def _whole_png(data):
     """Whether every chunk lies within the file: OpenCV allocates what one claims, and waits half a minute for it."""
     at = 8
     while at + 12 <= len(data):
-        if data[at + 4:at + 8] == b"IEND":
+        if data[at + 4 : at + 8] == b"IEND":
             return True
-        at += 12 + int.from_bytes(data[at:at + 4], "big")
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
     return False
 
 
@@ -62,11 +63,11 @@ def _size(data, where):
 def _jpeg_size(data, where):
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], struct.unpack(">H", data[at + 2:at + 4])[0]
+        marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header
             if data.rfind(b"\xff\xd9") < at:  # libjpeg would fill the rest with grey
                 raise errors.Fail("%s: a JPEG image that is cut short; get the file again" % where)
-            return struct.unpack(">HH", data[at + 5:at + 9])
+            return struct.unpack(">HH", data[at + 5 : at + 9])
         at += 1 if marker == 0xFF else 2 + length  # 0xFF 0xFF: fill bytes before a marker
     raise errors.Fail("%s: a damaged JPEG image; get the file again" % where)
 

@@ -1,4 +1,5 @@
 """FER+'s labels: by one of the rules of common/votes.py, or from a file that lists names and labels; and the files that votes come in."""
+
 import csv
 import os
 import posixpath
@@ -94,7 +95,8 @@ def _listed(path):
             if not words:
                 continue
             if len(words) != 2 or words[1] not in codes:
-                raise errors.Fail("%s, line %d: not a name and a label (0 to %d or one of %s)"
-                                  % (path, number, len(facts.EXPRESSIONS) - 1, ", ".join(facts.EXPRESSIONS)))
+                raise errors.Fail(
+                    "%s, line %d: not a name and a label (0 to %d or one of %s)" % (path, number, len(facts.EXPRESSIONS) - 1, ", ".join(facts.EXPRESSIONS))
+                )
             listed[posixpath.basename(words[0])] = codes[words[1]]
     return listed

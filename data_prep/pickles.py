@@ -4,6 +4,7 @@
 other. Before it runs, the opcodes are counted and held against those of dicts, lists, tuples, numbers, strings and arrays (protocols 2
 to 5): no file may claim memory that it has not bytes for.
 """
+
 import io
 import pickle
 import pickletools
@@ -12,9 +13,11 @@ import numpy as np
 
 from common import errors
 
-OPCODES = set("""PROTO FRAME STOP MARK POP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 BINFLOAT LONG1 SHORT_BINSTRING BINSTRING SHORT_BINBYTES BINBYTES
+OPCODES = set(
+    """PROTO FRAME STOP MARK POP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 BINFLOAT LONG1 SHORT_BINSTRING BINSTRING SHORT_BINBYTES BINBYTES
     BINBYTES8 BYTEARRAY8 READONLY_BUFFER SHORT_BINUNICODE BINUNICODE BINUNICODE8 EMPTY_LIST EMPTY_DICT EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3
-    APPEND APPENDS SETITEM SETITEMS BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD""".split())
+    APPEND APPENDS SETITEM SETITEMS BINPUT LONG_BINPUT MEMOIZE BINGET LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD""".split()
+)
 DTYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8", "b1")
 MOST_STEPS = 1 << 22  # opcodes, and numbers of the memo; a batch has a few for each image. Each makes an object at most
 MOST_TUPLES = 1000  # an array has a few; hashing one in a million others would overflow Python's own stack
@@ -131,8 +134,13 @@ def _text(value):
 # What a pickled array names: Python 2's and 3's, NumPy 1's and 2's.
 NAMES = {("numpy", "ndarray"): _Function(_Array), ("numpy", "dtype"): _Function(_dtype), ("_codecs", "encode"): _Function(_encode)}
 for _core in ("numpy.core", "numpy._core"):
-    NAMES.update({(_core + ".multiarray", "_reconstruct"): _Function(lambda *_: _Array()), (_core + ".numeric", "_frombuffer"): _Function(_array),
-                  (_core + ".multiarray", "scalar"): _Function(lambda dtype, raw: _array(raw, dtype, ()).item())})
+    NAMES.update(
+        {
+            (_core + ".multiarray", "_reconstruct"): _Function(lambda *_: _Array()),
+            (_core + ".numeric", "_frombuffer"): _Function(_array),
+            (_core + ".multiarray", "scalar"): _Function(lambda dtype, raw: _array(raw, dtype, ()).item()),
+        }
+    )
 
 
 def _plain(value):

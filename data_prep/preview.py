@@ -3,6 +3,7 @@
 A row a class, with its label, some images, the mean of more, and a bar for its share; of FER+'s training part also some
 balanced images, each beside the one that it was made of. A wrong channel order or a shifted face shows at once.
 """
+
 import os
 
 import cv2
@@ -66,11 +67,11 @@ def _images(lmdb, table, label, side):
     pairs = [(by_name[line["source"]], line["key"]) for line in made[:PAIRS]]
     stored = read_images(lmdb, originals + [key for pair in pairs for key in pair]) if mine else np.zeros((0, 3, 1, 1), np.uint8)
     images = [_enlarged(image, side) for image in stored]
-    mean = [_enlarged(np.rint(stored[:len(originals)].mean(0)).astype(np.uint8), side)] if originals else []
-    shown, pairs = images[:len(originals)][:IMAGES], images[len(originals):]
+    mean = [_enlarged(np.rint(stored[: len(originals)].mean(0)).astype(np.uint8), side)] if originals else []
+    shown, pairs = images[: len(originals)][:IMAGES], images[len(originals) :]
     groups = [_filled(shown, IMAGES, side), _filled(mean, 1, side)]
     if any(line.get("source") for line in table):
-        groups += [_filled(pairs[2 * i:2 * i + 2], 2, side) for i in range(PAIRS)]
+        groups += [_filled(pairs[2 * i : 2 * i + 2], 2, side) for i in range(PAIRS)]
     return groups, len(made)
 
 
@@ -87,7 +88,7 @@ def _row(title, groups, count, made, most, side):
     label, bar = _blank(side, LABEL), _blank(side, BAR)
     _write(label, title, GAP, side // 2 + GAP)
     for number, colour in ((count, LIGHT), (count - made, COLOUR)):
-        bar[side // 4:side // 2, :int(round(number / most * (BAR - 4 * GAP)))] = colour
+        bar[side // 4 : side // 2, : int(round(number / most * (BAR - 4 * GAP)))] = colour
     text = "%s + %s" % (format(count - made, ","), format(made, ",")) if made else format(count, ",")
     _write(bar, text, 0, 3 * side // 4 + GAP)
     tiles = [label]
@@ -103,8 +104,7 @@ def _title(manifest, part, shown, width, side):
     entry = manifest["parts"][part]
     strip = _blank(TITLE, width)
     more = "" if shown == manifest["classes"] else ", %d of %d classes" % (shown, manifest["classes"])
-    _write(strip, "%s %s: %s images of %dx%d%s" % (manifest["set"], part, format(entry["count"], ","), entry["shape"][2],
-                                                   entry["shape"][1], more), GAP, 20)
+    _write(strip, "%s %s: %s images of %dx%d%s" % (manifest["set"], part, format(entry["count"], ","), entry["shape"][2], entry["shape"][1], more), GAP, 20)
     _write(strip, "mean of the training part: B %.1f  G %.1f  R %.1f" % tuple(manifest["mean"]), GAP, 42)
     if entry["blank"]:
         _write(strip, "%s of them are blank (every pixel 0)" % format(entry["blank"], ","), width // 2, 20, ALARM)

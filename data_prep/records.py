@@ -3,6 +3,7 @@
 A record: uint32 magic, uint32 (flag << 29 | length), payload padded to four bytes; flag 0 is a whole record, 1, 2 and 3 are
 the first, middle and last piece of one whose payload contains the magic (which stood between the pieces).
 """
+
 import struct
 from collections import namedtuple
 

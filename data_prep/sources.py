@@ -1,4 +1,5 @@
 """The five sources (III-C): from their official files to a training and a test part."""
+
 import numpy as np
 
 from common import errors
@@ -19,8 +20,9 @@ def build(args, folder):
 
     def noted():
         for batch in batches:
-            store.check_labels(batch.labels, about.get("classes", classes),
-                               "%s: the batch that begins with %s" % (found[0].path, archives.shown(batch.names[0])))
+            store.check_labels(
+                batch.labels, about.get("classes", classes), "%s: the batch that begins with %s" % (found[0].path, archives.shown(batch.names[0]))
+            )
             index.add(batch.part, batch.labels, batch.names)
             yield batch.make
 
@@ -28,8 +30,7 @@ def build(args, folder):
     parts, numbers, names = index.arrays()
     if len(about.get("class_names", range(classes))) != classes:
         raise errors.Fail("%s names %d classes, not %d" % (found[0].path, len(about["class_names"]), classes))
-    _, entry = store.write_set(folder, shelf, _members(parts, names, args.set), numbers, names,
-                               about.get("classes", classes), mean_of=args.mean_of)
+    _, entry = store.write_set(folder, shelf, _members(parts, names, args.set), numbers, names, about.get("classes", classes), mean_of=args.mean_of)
     passed = about.pop("passed over")
     return dict(entry, files=[each.record for each in found], **about, **({"passed_over": archives.passed_over_line(passed)} if passed else {}))
 

@@ -3,6 +3,7 @@
 The Data layer reads an LMDB from front to back, so the order is shuffled here, once. Archives are read front to back
 too; in between, the images wait in an unnamed file (`Shelf`), not in memory: a set of any size needs the same memory.
 """
+
 import csv
 import functools
 import hashlib
@@ -85,14 +86,19 @@ def write_set(folder, shelf, members, labels, names, classes, columns=(), mean_o
     """
     rng = np.random.RandomState(ours.SHUFFLE_SEED)
     orders = {part: rng.permutation(numbers) for part, numbers in members.items()}
-    measures = {part: write_part(folder, part, shelf, order, labels, names, classes, columns)
-                for part, order in orders.items()}
+    measures = {part: write_part(folder, part, shelf, order, labels, names, classes, columns) for part, order in orders.items()}
     mean = measures["train"].mean() if mean_of == "stored" else without_padding(measures["train"].mean(), shelf.level)
     binary.write_mean(os.path.join(folder, "mean.binaryproto"), mean_plane(measures["train"].shape, mean))
     os.remove(shelf.path)
-    return orders, dict(classes=classes, parts={part: measure.entry(table_path(folder, part)) for part, measure in measures.items()},
-                        mean=mean.round(6).tolist(), colour_order=ours.COLOUR_ORDER,
-                        geometry=shelf.geometry, interpolation=ours.INTERPOLATION, shuffle_seed=ours.SHUFFLE_SEED)
+    return orders, dict(
+        classes=classes,
+        parts={part: measure.entry(table_path(folder, part)) for part, measure in measures.items()},
+        mean=mean.round(6).tolist(),
+        colour_order=ours.COLOUR_ORDER,
+        geometry=shelf.geometry,
+        interpolation=ours.INTERPOLATION,
+        shuffle_seed=ours.SHUFFLE_SEED,
+    )
 
 
 def write_part(folder, name, shelf, order, labels, names, classes, columns=()):
@@ -109,7 +115,7 @@ def write_part(folder, name, shelf, order, labels, names, classes, columns=()):
         measure.add(block, labels[numbers])
         return numbers, block
 
-    blocks = parallel.ahead(read, (order[start:start + AT_ONCE] for start in range(0, len(order), AT_ONCE)))
+    blocks = parallel.ahead(read, (order[start : start + AT_ONCE] for start in range(0, len(order), AT_ONCE)))
     lines = open(table_path(folder, name), "w", newline="", encoding="utf-8")
     with lines, Progress("writing %s_lmdb" % name, len(order)) as bar:
         table = csv.writer(lines, lineterminator="\n")
@@ -147,8 +153,14 @@ class Measure:
 
     def entry(self, table):
         """The part's entry in manifest.json. `table`: the path of its table, whose hash is that of the order."""
-        return dict(count=self.count, shape=self.shape, blank=self.blank, class_counts=self.classes.tolist(),
-                    table_sha256=files.sha256(table), pixels_sha256=self.pixels.hexdigest())
+        return dict(
+            count=self.count,
+            shape=self.shape,
+            blank=self.blank,
+            class_counts=self.classes.tolist(),
+            table_sha256=files.sha256(table),
+            pixels_sha256=self.pixels.hexdigest(),
+        )
 
     def mean(self):
         """The mean value of each channel, float64 x 3."""
@@ -199,8 +211,7 @@ def check_labels(labels, classes, where):
         raise errors.Fail("%s has no images: is the archive complete?" % where)
     low, high = min(labels), max(labels)
     if low < 0 or high >= classes:
-        raise errors.Fail("%s has label %d; its %d classes are 0 to %d"
-                          % (where, high if high >= classes else low, classes, classes - 1))
+        raise errors.Fail("%s has label %d; its %d classes are 0 to %d" % (where, high if high >= classes else low, classes, classes - 1))
 
 
 def _datums(images, labels):
@@ -209,11 +220,11 @@ def _datums(images, labels):
     start, tails = _frame(images[0].shape, labels[0])[0], [_frame(images[0].shape, label)[1] for label in labels]
     longest = max(map(len, tails))
     rows = np.empty((count, len(start) + size + longest), np.uint8)
-    rows[:, :len(start)] = np.frombuffer(start, np.uint8)
-    rows[:, len(start):len(start) + size] = images.reshape(count, size)
-    rows[:, len(start) + size:] = np.frombuffer(b"".join(tail.ljust(longest) for tail in tails), np.uint8).reshape(count, longest)
+    rows[:, : len(start)] = np.frombuffer(start, np.uint8)
+    rows[:, len(start) : len(start) + size] = images.reshape(count, size)
+    rows[:, len(start) + size :] = np.frombuffer(b"".join(tail.ljust(longest) for tail in tails), np.uint8).reshape(count, longest)
     view, width = memoryview(rows.reshape(-1)), rows.shape[1]
-    return [view[i * width:(i + 1) * width - longest + len(tail)] for i, tail in enumerate(tails)]
+    return [view[i * width : (i + 1) * width - longest + len(tail)] for i, tail in enumerate(tails)]
 
 
 @functools.lru_cache(maxsize=None)
@@ -222,7 +233,7 @@ def _frame(shape, label):
     size = int(np.prod(shape))
     whole = binary.datum(np.zeros(shape, np.uint8), label)
     start = whole.index(bytes(size))
-    return whole[:start], whole[start + size:]
+    return whole[:start], whole[start + size :]
 
 
 def _map_size(count, side):

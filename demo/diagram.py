@@ -1,7 +1,8 @@
 """The README's picture: the paper's method on drawn objects and faces.
 
-    python3 -m demo.diagram docs/method.png
+python3 -m demo.diagram docs/method.png
 """
+
 import argparse
 
 import numpy as np
@@ -37,8 +38,17 @@ def draw(seed=settings.SEED):
         gallery(figure, 0.02, 0.01, people, facts.EXPRESSIONS)
         for height, last, colour in ((TOP, "fc_cifar10", GREY), (BOTTOM, "fc_ferplus", ORANGE)):
             network(page, height, last, colour)
-        page.text(LEFT + 4.5 * PITCH, 0.475, "every weight is copied, but the final layer's:\nthat one begins anew", ha="center", va="center", fontsize=11, color=BLUE,
-                  bbox=dict(facecolor="white", edgecolor="none"), zorder=3)
+        page.text(
+            LEFT + 4.5 * PITCH,
+            0.475,
+            "every weight is copied, but the final layer's:\nthat one begins anew",
+            ha="center",
+            va="center",
+            fontsize=11,
+            color=BLUE,
+            bbox=dict(facecolor="white", edgecolor="none"),
+            zorder=3,
+        )
         for layer in range(9):
             arrow(page, (LEFT + layer * PITCH + WIDTH / 2, TOP - 0.10), (LEFT + layer * PITCH + WIDTH / 2, BOTTOM + 0.24), BLUE, 0.25)
         for height in (TOP, BOTTOM):

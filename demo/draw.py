@@ -4,6 +4,7 @@ Source: coloured objects (`objects`). Target: schematic faces (`faces`) with ten
 label rule (III-B) has its work: weak expressions, faces between two expressions, unknown votes, images without a face.
 The same seed gives the same bytes.
 """
+
 import argparse
 import os
 from collections import namedtuple
@@ -19,9 +20,16 @@ from paper import facts
 Face = namedtuple("Face", "usage name expression votes image")  # one row of fer2013.csv; `expression` is what was drawn
 
 # What people take an expression for when they miss it.
-MISTAKEN_FOR = dict(neutral=("sadness", "contempt"), happiness=("neutral", "contempt"), surprise=("fear", "happiness"),
-                    sadness=("neutral", "fear"), anger=("disgust", "neutral"), disgust=("anger", "sadness"),
-                    fear=("surprise", "sadness"), contempt=("neutral", "happiness"))
+MISTAKEN_FOR = dict(
+    neutral=("sadness", "contempt"),
+    happiness=("neutral", "contempt"),
+    surprise=("fear", "happiness"),
+    sadness=("neutral", "fear"),
+    anger=("disgust", "neutral"),
+    disgust=("anger", "sadness"),
+    fear=("surprise", "sadness"),
+    contempt=("neutral", "happiness"),
+)
 ANNOTATORS = 10
 BETWEEN = 0.12  # share of faces halfway between two expressions
 NOTHING = 0.012  # share of images without a face (FER+: 176 of 35,887, half a percent)
@@ -119,8 +127,7 @@ def main():
     if args.sheet:
         with files.replacing(args.sheet) as temporary, open(temporary, "wb") as f:
             f.write(cv2.imencode(".png", contact_sheet(train, target))[1].tobytes())
-    print("drew %s objects and %s faces into %s"
-          % ("{:,}".format(len(train[1]) + len(test[1])), "{:,}".format(len(target)), args.folder))
+    print("drew %s objects and %s faces into %s" % ("{:,}".format(len(train[1]) + len(test[1])), "{:,}".format(len(target)), args.folder))
 
 
 if __name__ == "__main__":

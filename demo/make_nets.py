@@ -1,7 +1,8 @@
 """The demo's nets and solvers: the very generators of netgen/, with the demo's sizes and lengths (demo/settings.py).
 
-    python3 -m demo.make_nets demo_work      after the LMDBs are built: their manifests say how many images there are
+python3 -m demo.make_nets demo_work      after the LMDBs are built: their manifests say how many images there are
 """
+
 import json
 import os
 import sys
@@ -34,10 +35,17 @@ def sizes(root):
 def main():
     root = sys.argv[1]
     write_all(
-        root, depths=(settings.DEPTH,), datasets=sizes(root), pretrain_epochs={settings.SOURCE: settings.PRETRAIN_EPOCHS},
-        ferplus_epochs=settings.FINETUNE_EPOCHS, pretrain_batch=settings.BATCH, ferplus_batch=settings.BATCH,
+        root,
+        depths=(settings.DEPTH,),
+        datasets=sizes(root),
+        pretrain_epochs={settings.SOURCE: settings.PRETRAIN_EPOCHS},
+        ferplus_epochs=settings.FINETUNE_EPOCHS,
+        pretrain_batch=settings.BATCH,
+        ferplus_batch=settings.BATCH,
         rates=dict(pretrain=settings.PRETRAIN_RATE, finetune=settings.FINETUNE_RATE, scratch=settings.SCRATCH_RATE),
-        form=dict(moving_average_fraction=settings.MOVING_AVERAGE_FRACTION), header=HEADER)
+        form=dict(moving_average_fraction=settings.MOVING_AVERAGE_FRACTION),
+        header=HEADER,
+    )
     print("wrote the demo's nets and solvers in %s" % root)
 
 

@@ -1,4 +1,5 @@
 """Writes the formats in which CIFAR-10, FER2013 and FER+ are downloaded, byte for byte as their publishers do."""
+
 import gzip
 import io
 import os
@@ -91,8 +92,7 @@ def write_ferplus(folder, faces):
         for usage, part in PARTS.items():
             os.mkdir(os.path.join(temporary, part))
             with open(os.path.join(temporary, part, "label.csv"), "w", newline="") as f:
-                f.writelines("%s,%s,%s\n" % (face.name, WHOLE_IMAGE, _votes(face))
-                             for face in faces if face.usage == usage and face.name)
+                f.writelines("%s,%s,%s\n" % (face.name, WHOLE_IMAGE, _votes(face)) for face in faces if face.usage == usage and face.name)
 
 
 def _votes(face):

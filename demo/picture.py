@@ -2,6 +2,7 @@
 
 It is composition only: the plots are evaluation/report/figures.py's, the numbers are those that `evaluation` wrote.
 """
+
 import argparse
 import os
 
@@ -27,8 +28,7 @@ def read_images(folder, keys):
     except lmdb.Error:
         raise errors.Fail("%s is damaged or no LMDB: run `make demo` again" % folder) from None
     if None in found:
-        raise errors.Fail("%s has no image %s: the scores are of another LMDB; run `make demo` again"
-                          % (folder, keys[found.index(None)]))
+        raise errors.Fail("%s has no image %s: the scores are of another LMDB; run `make demo` again" % (folder, keys[found.index(None)]))
     return np.stack([binary.read_datum(data)[0][0] for data in found])
 
 
@@ -44,8 +44,14 @@ def compose(finetuned, scratch, images, shown):
     both = [metrics.confusion(run.labels, run.probabilities) for run in (finetuned, scratch)]
     with figures.style():
         figure = figures.plt.figure(figsize=(13.6, 7.0))
-        figure.suptitle("make demo: ResNet-%d in Caffe, pretrained on drawn objects, fine-tuned on drawn faces" % settings.DEPTH,
-                        x=0.012, y=0.975, ha="left", fontsize=14, fontweight="bold")
+        figure.suptitle(
+            "make demo: ResNet-%d in Caffe, pretrained on drawn objects, fine-tuned on drawn faces" % settings.DEPTH,
+            x=0.012,
+            y=0.975,
+            ha="left",
+            fontsize=14,
+            fontweight="bold",
+        )
         matrix = figure.add_axes([0.105, 0.12, 0.40, 0.76], anchor="NW")
         matrix.set_title("Fine-tuned network, test part: images by class", loc="left")
         figures.confusion_matrix(matrix, both[0], classes)
@@ -54,8 +60,9 @@ def compose(finetuned, scratch, images, shown):
         figures.face_grid(grid, images, finetuned.labels[shown], finetuned.probabilities[shown].argmax(axis=1), classes)
         bars = figure.add_axes([0.63, 0.085, 0.35, 0.13])
         bars.set_title("Ten-crop accuracy on the test part", loc="left")
-        figures.accuracy_bars(bars, ["fine-tuned", "from scratch"], [counts.trace() for counts in both],
-                              [counts.sum() for counts in both], chance=1 / len(classes))
+        figures.accuracy_bars(
+            bars, ["fine-tuned", "from scratch"], [counts.trace() for counts in both], [counts.sum() for counts in both], chance=1 / len(classes)
+        )
     return figure
 
 
@@ -63,8 +70,10 @@ def comparison(finetuned, scratch):
     """The demo's closing table: what transfer made of the same network on the same images."""
     lines = ["test part of the drawn faces, n = %d" % len(finetuned.labels), "%14s  ten crops  mean of classes" % ""]
     for name, one in (("fine-tuned", finetuned), ("from scratch", scratch)):
-        lines.append("%14s  %8.2f%%  %14.2f%%" % (
-            name, 100 * metrics.accuracy(one.labels, one.probabilities), 100 * metrics.mean_class_accuracy(one.labels, one.probabilities)))
+        lines.append(
+            "%14s  %8.2f%%  %14.2f%%"
+            % (name, 100 * metrics.accuracy(one.labels, one.probabilities), 100 * metrics.mean_class_accuracy(one.labels, one.probabilities))
+        )
     return "\n".join(lines + ["%14s  %8.2f%%" % ("chance", 100 / len(finetuned.classes))])
 
 

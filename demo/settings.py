@@ -1,4 +1,5 @@
 """The demo's numbers in one place: how much it draws and how long it trains. The real ones are in paper/."""
+
 from paper import facts, ours
 
 SEED = 2026  # of everything that is drawn

@@ -4,6 +4,7 @@
 
 Reads a network's prototxts and caffemodels in FOLDER as they are; scores.npz holds float32 N x classes for each prototxt.
 """
+
 import argparse
 import os
 import shlex
@@ -28,8 +29,17 @@ def scores(caffe, folder, crops, mean):
     with tempfile.TemporaryDirectory(prefix="fer-lite-") as scratch:
         shown, out = os.path.join(scratch, "crops.npy"), os.path.join(scratch, "scores.npz")
         np.save(shown, crops)
-        command = shlex.split(caffe) + ["-m", "deploy.caffe_scores", os.path.abspath(folder), "--crops", shown, "--out", out, "--mean",
-                                        *map(repr, map(float, mean))]
+        command = shlex.split(caffe) + [
+            "-m",
+            "deploy.caffe_scores",
+            os.path.abspath(folder),
+            "--crops",
+            shown,
+            "--out",
+            out,
+            "--mean",
+            *map(repr, map(float, mean)),
+        ]
         try:
             ran = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             lines = ran.stdout.decode(errors="replace").strip().splitlines() or ["exit %d" % ran.returncode]
@@ -47,7 +57,7 @@ def forward(caffe, prototxt, caffemodel, crops):
     net = caffe.Net(prototxt, caffemodel, caffe.TEST)
     data, found = net.inputs[0], []
     for i in range(0, len(crops), AT_ONCE):
-        part = crops[i:i + AT_ONCE]
+        part = crops[i : i + AT_ONCE]
         net.blobs[data].reshape(*part.shape)
         net.blobs[data].data[...] = part
         found.append(net.forward()[net.outputs[0]].reshape(len(part), -1).copy())
@@ -65,8 +75,7 @@ def main():
     caffe = load()
     caffe.set_mode_cpu()
     crops = np.load(args.crops) - np.array(args.mean, np.float32)[:, None, None]
-    found = {prototxt: forward(caffe, *(os.path.join(args.folder, name) for name in (prototxt, caffemodel)), crops)
-             for prototxt, caffemodel in names.CAFFE}
+    found = {prototxt: forward(caffe, *(os.path.join(args.folder, name) for name in (prototxt, caffemodel)), crops) for prototxt, caffemodel in names.CAFFE}
     np.savez(args.out, **found)
 
 

@@ -6,6 +6,7 @@
 Everything in the card comes from the run's run.json, log.csv and metrics_SPLIT.json, the data's manifest.json, and what the export
 measured. The table of all networks and the checksums are written again each time.
 """
+
 import argparse
 import os
 import re
@@ -28,12 +29,11 @@ README = "README.md"
 BEGIN, END = "<!-- networks: written by `make model` -->", "<!-- end of networks -->"
 
 # Data set -> what its terms say, for the networks trained on it.
-_CIFAR = ("%s (Krizhevsky, 2009): no formal licence; its authors ask to be cited (*Learning Multiple Layers of Features from Tiny "
-          "Images*).")
+_CIFAR = "%s (Krizhevsky, 2009): no formal licence; its authors ask to be cited (*Learning Multiple Layers of Features from Tiny Images*)."
 LICENCES = {
     "ferplus": "FER+ (Barsoum et al., 2016): the labels are Microsoft's, MIT licence. Its images are FER2013's (Goodfellow et al., 2013), given "
-               "out under the rules of the Kaggle competition *Challenges in Representation Learning*; copies that carry another licence had no "
-               "right to it.",
+    "out under the rules of the Kaggle competition *Challenges in Representation Learning*; copies that carry another licence had no "
+    "right to it.",
     "cifar10": _CIFAR % "CIFAR-10",
     "cifar100": _CIFAR % "CIFAR-100",
     "cinic10": "CINIC-10 (Darlow et al., 2018): CC BY 4.0; part of its images are ImageNet's, under ImageNet's terms (non-commercial research).",
@@ -104,16 +104,28 @@ def made_how(path):
             continue
         log = kept_runs.read_log(os.path.join(folder, "log.csv"))
         first, last = (sessions[i] if sessions else {} for i in (0, -1))
-        runs.append({
-            "folder": export.shown_path(folder),
-            "command": " ".join(["python3 -m training.run"] + [_local(word) for word in last.get("command", [])[1:]]),
-            "engine": inputs.get("engine"), "git_commit": sorted({s.get("git_commit") or "unknown" for s in sessions}),
-            "sessions": len(sessions), "began": first.get("began"), "ended": last.get("ended"), "machine": last.get("machine"),
-            "versions": last.get("versions"),
-            "iterations": run.get("iteration"), "epochs": log[-1]["epoch"] if log else None, "seconds": run.get("seconds"),
-            "solver": inputs.get("solver"), **({"recipe": inputs["recipe"]} if inputs.get("recipe") else {}),
-            "train": dict({key: inputs.get("train", {}).get(key) for key in ("images", "sha256")},
-                          lmdb=_local(last.get("lmdbs", {}).get("train") or inputs.get("train", {}).get("lmdb") or ""))})
+        runs.append(
+            {
+                "folder": export.shown_path(folder),
+                "command": " ".join(["python3 -m training.run"] + [_local(word) for word in last.get("command", [])[1:]]),
+                "engine": inputs.get("engine"),
+                "git_commit": sorted({s.get("git_commit") or "unknown" for s in sessions}),
+                "sessions": len(sessions),
+                "began": first.get("began"),
+                "ended": last.get("ended"),
+                "machine": last.get("machine"),
+                "versions": last.get("versions"),
+                "iterations": run.get("iteration"),
+                "epochs": log[-1]["epoch"] if log else None,
+                "seconds": run.get("seconds"),
+                "solver": inputs.get("solver"),
+                **({"recipe": inputs["recipe"]} if inputs.get("recipe") else {}),
+                "train": dict(
+                    {key: inputs.get("train", {}).get(key) for key in ("images", "sha256")},
+                    lmdb=_local(last.get("lmdbs", {}).get("train") or inputs.get("train", {}).get("lmdb") or ""),
+                ),
+            }
+        )
     return runs
 
 
@@ -134,27 +146,55 @@ def card(about, row):
     """A network's README.md as text. `about`: model.json's dict, `row`: its row of Table II or None."""
     tested, runs = about.get("metrics"), about["training"]
     title = "# %s\n\n%s, %s, for the eight expressions of FER+%s." % (
-        about["name"], about["net"].split()[0] if row else about["net"], "trained on FER+ from scratch" if row and not row.source else
-        "pretrained on %s and fine-tuned on FER+" % facts.source(row.source).title if row else "trained as said below",
-        " (row %d of the paper's Table II)" % row.row if row else "")
+        about["name"],
+        about["net"].split()[0] if row else about["net"],
+        "trained on FER+ from scratch"
+        if row and not row.source
+        else "pretrained on %s and fine-tuned on FER+" % facts.source(row.source).title
+        if row
+        else "trained as said below",
+        " (row %d of the paper's Table II)" % row.row if row else "",
+    )
     parts = [title, _accuracy(about, row)]
     if tested:
         parts.append(_per_class(tested, views_of(about)))
-    parts += [_files(about), _making(runs, about), USE, "## Licences of the data behind it\n\n" + "\n".join(
-        "- " + LICENCES[name] for name in data_sets(runs) or ["ferplus"])
-        + "\n\nThe weights are given out for the uses above, as far as these terms allow; this project claims no more rights to them than it has."]
+    parts += [
+        _files(about),
+        _making(runs, about),
+        USE,
+        "## Licences of the data behind it\n\n"
+        + "\n".join("- " + LICENCES[name] for name in data_sets(runs) or ["ferplus"])
+        + "\n\nThe weights are given out for the uses above, as far as these terms allow; this project claims no more rights to them than it has.",
+    ]
     return "\n\n".join([head(about), *parts]) + "\n"
 
 
 def head(about):
     """The YAML before a card, which Hugging Face reads (its docs/hub/model-cards): terms, task, and what ONNX Runtime was measured at."""
-    lines = ["license: other", "license_name: fer-lite-weights", "license_link: LICENSE.md", "pipeline_tag: image-classification",
-             "tags: [facial-expression-recognition, ferplus, onnx, caffe]"]
+    lines = [
+        "license: other",
+        "license_name: fer-lite-weights",
+        "license_link: LICENSE.md",
+        "pipeline_tag: image-classification",
+        "tags: [facial-expression-recognition, ferplus, onnx, caffe]",
+    ]
     a, views = about.get("accuracy", {}), (("ten_crops", views_of(about)), ("one_crop", "one crop"))
     if a:
-        lines += ["metrics: [accuracy]", "model-index:", "- name: %s" % about["name"], "  results:", "  - task: {type: image-classification}",
-                  "    dataset: {type: ferplus, name: FER+, split: %s, args: {n: %d}}" % (_part(a["split"]), a["n"]), "    metrics:"]
-        lines += ['    - {type: accuracy, value: %s, name: "%s, %s"}' % (a[file][key], file, view) for file in (names.FLOAT, names.INT8) if file in a for key, view in views]
+        lines += [
+            "metrics: [accuracy]",
+            "model-index:",
+            "- name: %s" % about["name"],
+            "  results:",
+            "  - task: {type: image-classification}",
+            "    dataset: {type: ferplus, name: FER+, split: %s, args: {n: %d}}" % (_part(a["split"]), a["n"]),
+            "    metrics:",
+        ]
+        lines += [
+            '    - {type: accuracy, value: %s, name: "%s, %s"}' % (a[file][key], file, view)
+            for file in (names.FLOAT, names.INT8)
+            if file in a
+            for key, view in views
+        ]
     return "\n".join(["---", *lines, "---"])
 
 
@@ -162,32 +202,58 @@ def _accuracy(about, row):
     views = views_of(about)
     lines = ["## Accuracy", "", "| | %s | one crop | n | part |" % views, "| --- | --- | --- | --- | --- |"]
     tested, a = about.get("metrics"), about.get("accuracy", {})
-    lines += ["| %s | %s | %s | %d | %s |" % (line["rule"], percent(line["ten_crops"]), percent(line["one_crop"]), line["n"], _part("valid"))
-              for line in about.get("rules", ())]
+    lines += [
+        "| %s | %s | %s | %d | %s |" % (line["rule"], percent(line["ten_crops"]), percent(line["one_crop"]), line["n"], _part("valid"))
+        for line in about.get("rules", ())
+    ]
     if tested:
-        lines.append("| `make eval`, engine %s%s | %s | %s | %d | %s |" % (
-            tested["engine"], ", label by most votes" if "rules" in about else "", percent(tested["accuracy"]), percent(tested["one_crop_accuracy"]), tested["n"], _part(tested["split"])))
+        lines.append(
+            "| `make eval`, engine %s%s | %s | %s | %d | %s |"
+            % (
+                tested["engine"],
+                ", label by most votes" if "rules" in about else "",
+                percent(tested["accuracy"]),
+                percent(tested["one_crop_accuracy"]),
+                tested["n"],
+                _part(tested["split"]),
+            )
+        )
     for name in (names.FLOAT, names.INT8, *check.DEVICES):
         if name in a:
-            lines.append("| %s, `%s` | %s | %s | %d | %s |" % (
-                check.DEVICES.get(name, ["ONNX Runtime"])[0], name, percent(a[name]["ten_crops"]), percent(a[name]["one_crop"]), a["n"], _part(a["split"])))
+            lines.append(
+                "| %s, `%s` | %s | %s | %d | %s |"
+                % (check.DEVICES.get(name, ["ONNX Runtime"])[0], name, percent(a[name]["ten_crops"]), percent(a[name]["one_crop"]), a["n"], _part(a["split"]))
+            )
     if row:
         if about["trial"]:
-            lines.append("| the paper, trial %d | %.2f%% | | %d | PrivateTest |" % (
-                about["trial"], row.trials[about["trial"] - 1], ours.FERPLUS_IMAGES["test"]))
+            lines.append(
+                "| the paper, trial %d | %.2f%% | | %d | PrivateTest |" % (about["trial"], row.trials[about["trial"] - 1], ours.FERPLUS_IMAGES["test"])
+            )
         lines.append("| the paper, mean of five trials | %.2f%% | | %d | PrivateTest |" % (row.average, ours.FERPLUS_IMAGES["test"]))
     if "temperature" in about:
-        lines += ["", "The final layer was divided by a temperature of %s (`python3 -m evaluation.temperature`)%s." % (
-            about["temperature"], ": the expected calibration error of %d images on which it was not fitted is %.1f%%, without it %.1f%% (one crop)" % (
-                about["calibration"]["n"], 100 * about["calibration"]["ece"], 100 * about["calibration"]["ece_before"])
-            if "calibration" in about else "")]
+        lines += [
+            "",
+            "The final layer was divided by a temperature of %s (`python3 -m evaluation.temperature`)%s."
+            % (
+                about["temperature"],
+                ": the expected calibration error of %d images on which it was not fitted is %.1f%%, without it %.1f%% (one crop)"
+                % (about["calibration"]["n"], 100 * about["calibration"]["ece"], 100 * about["calibration"]["ece_before"])
+                if "calibration" in about
+                else "",
+            ),
+        ]
     if names.INT8 in a:
-        lines += ["", "int8 changes %+.2f points with %s, %+.2f with one." % (
-            100 * (a[names.INT8]["ten_crops"] - a[names.FLOAT]["ten_crops"]), views,
-            100 * (a[names.INT8]["one_crop"] - a[names.FLOAT]["one_crop"]))]
+        lines += [
+            "",
+            "int8 changes %+.2f points with %s, %+.2f with one."
+            % (100 * (a[names.INT8]["ten_crops"] - a[names.FLOAT]["ten_crops"]), views, 100 * (a[names.INT8]["one_crop"] - a[names.FLOAT]["one_crop"])),
+        ]
     if row and "split" in (tested or a) and (tested or a)["split"] != "test":
-        lines += ["", "The paper's figures are of another part: PrivateTest's pixels were not at hand. No image of PublicTest was used for "
-                      "training, and no snapshot was chosen by it; the batches of 32 on FER+ were. One trial, so no standard deviation."]
+        lines += [
+            "",
+            "The paper's figures are of another part: PrivateTest's pixels were not at hand. No image of PublicTest was used for "
+            "training, and no snapshot was chosen by it; the batches of 32 on FER+ were. One trial, so no standard deviation.",
+        ]
     return "\n".join(lines)
 
 
@@ -201,32 +267,55 @@ def _part(split):
 
 
 def _per_class(tested, views):
-    lines = ["## Each class", "", "%s, %s, n = %d; mean class accuracy %s." % (
-                 views.capitalize(), _part(tested["split"]), tested["n"], percent(tested["mean_class_accuracy"])), "",
-             "| class | n | precision | recall | F1 |", "| --- | --- | --- | --- | --- |"]
-    return "\n".join(lines + ["| %s | %d | %.1f%% | %.1f%% | %.1f%% |" % (
-        c["name"], c["n"], 100 * c["precision"], 100 * c["recall"], 100 * c["f1"]) for c in tested["per_class"]])
+    lines = [
+        "## Each class",
+        "",
+        "%s, %s, n = %d; mean class accuracy %s." % (views.capitalize(), _part(tested["split"]), tested["n"], percent(tested["mean_class_accuracy"])),
+        "",
+        "| class | n | precision | recall | F1 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join(
+        lines
+        + ["| %s | %d | %.1f%% | %.1f%% | %.1f%% |" % (c["name"], c["n"], 100 * c["precision"], 100 * c["recall"], 100 * c["f1"]) for c in tested["per_class"]]
+    )
 
 
 def _files(about):
     checks = about["checks"]
-    lines = ["## Files", "", "| file | what it is |", "| --- | --- |",
-             "| `net.caffemodel`, `deploy.prototxt` | as trained, for Caffe |",
-             "| `folded.caffemodel`, `folded.prototxt` | BatchNorm and Scale folded into the convolutions: for device toolchains that read Caffe |",
-             "| `model.onnx` | ONNX, opset %d, any batch; mean subtraction and softmax inside |" % about["versions"]["opset"],
-             "| `model_batch1.onnx` | the same for one crop at a time |"]
+    lines = [
+        "## Files",
+        "",
+        "| file | what it is |",
+        "| --- | --- |",
+        "| `net.caffemodel`, `deploy.prototxt` | as trained, for Caffe |",
+        "| `folded.caffemodel`, `folded.prototxt` | BatchNorm and Scale folded into the convolutions: for device toolchains that read Caffe |",
+        "| `model.onnx` | ONNX, opset %d, any batch; mean subtraction and softmax inside |" % about["versions"]["opset"],
+        "| `model_batch1.onnx` | the same for one crop at a time |",
+    ]
     if names.INT8 in about.get("accuracy", {}) or any(name.endswith(names.INT8) for name in checks["runtimes"]):
         lines.append("| `model_int8.onnx` | int8, calibrated on training images |")
     devices = [name for name in check.DEVICES if any(key.endswith(", " + name) for key in checks["runtimes"])]
-    lines += ["| %s | for %s, made of `model_batch1.onnx` by %s |" % what for name, what in (
-        (names.LITERT, ("`%s`" % names.LITERT, "LiteRT (TensorFlow Lite): one crop, H x W x C", "onnx2tf")),
-        (names.LITERT_INT8, ("`%s`" % names.LITERT_INT8, "LiteRT, int8 inside, calibrated on training images", "onnx2tf")),
-        (names.NCNN[0], ("`%s`, `%s`" % names.NCNN, "ncnn", "pnnx"))) if name in devices]
-    lines += ["| `model.json` | this card's facts |", "",
-              "Input: %s. The Caffe files take it minus the mean %s. Class order: %s." % (
-                  about["input"], " ".join(map(str, about["mean"])), ", ".join(about["classes"])), "",
-              "Largest difference of a probability from %s over %d crops:" % (checks["reference"], checks["crops"]), "",
-              "| runtime | difference |", "| --- | --- |"]
+    lines += [
+        "| %s | for %s, made of `model_batch1.onnx` by %s |" % what
+        for name, what in (
+            (names.LITERT, ("`%s`" % names.LITERT, "LiteRT (TensorFlow Lite): one crop, H x W x C", "onnx2tf")),
+            (names.LITERT_INT8, ("`%s`" % names.LITERT_INT8, "LiteRT, int8 inside, calibrated on training images", "onnx2tf")),
+            (names.NCNN[0], ("`%s`, `%s`" % names.NCNN, "ncnn", "pnnx")),
+        )
+        if name in devices
+    ]
+    lines += [
+        "| `model.json` | this card's facts |",
+        "",
+        "Input: %s. The Caffe files take it minus the mean %s. Class order: %s."
+        % (about["input"], " ".join(map(str, about["mean"])), ", ".join(about["classes"])),
+        "",
+        "Largest difference of a probability from %s over %d crops:" % (checks["reference"], checks["crops"]),
+        "",
+        "| runtime | difference |",
+        "| --- | --- |",
+    ]
     return "\n".join(lines + ["| %s | %.1e |" % item for item in checks["runtimes"].items() if item[0] != checks["reference"]])
 
 
@@ -236,14 +325,33 @@ def _making(runs, about):
         kind = "Pretraining" if step == 0 and len(runs) > 1 else "Training on FER+"
         solver = run["solver"] or {}
         images, iterations, epochs = (number or 0 for number in (run["train"]["images"], run["iterations"], run["epochs"]))
-        lines += ["**%s**: engine %s, commit %s, %s iterations%s%s%s." % (
-            kind, run["engine"], ", ".join(commit[:12] + commit[40:] for commit in run["git_commit"]), "{:,}".format(iterations),
-            " (%.3g epochs of batches of %d)" % (epochs, round(epochs * images / iterations)) if epochs else "",
-            ", %s" % duration(run["seconds"]) if run["seconds"] else "", " on one %s" % run["machine"] if run["machine"] else ""), "",
-            "    " + run["command"], "",
-            "%s, rate %s%s, momentum %s, weight decay %s. Data: %s, %s images, hash of the LMDB's contents %s." % (
-                solver.get("type"), solver.get("base_lr"), _falls(solver), solver.get("momentum"), solver.get("weight_decay"), run["train"]["lmdb"],
-                "{:,}".format(images), (run["train"]["sha256"] or "unknown")[:16]), ""]
+        lines += [
+            "**%s**: engine %s, commit %s, %s iterations%s%s%s."
+            % (
+                kind,
+                run["engine"],
+                ", ".join(commit[:12] + commit[40:] for commit in run["git_commit"]),
+                "{:,}".format(iterations),
+                " (%.3g epochs of batches of %d)" % (epochs, round(epochs * images / iterations)) if epochs else "",
+                ", %s" % duration(run["seconds"]) if run["seconds"] else "",
+                " on one %s" % run["machine"] if run["machine"] else "",
+            ),
+            "",
+            "    " + run["command"],
+            "",
+            "%s, rate %s%s, momentum %s, weight decay %s. Data: %s, %s images, hash of the LMDB's contents %s."
+            % (
+                solver.get("type"),
+                solver.get("base_lr"),
+                _falls(solver),
+                solver.get("momentum"),
+                solver.get("weight_decay"),
+                run["train"]["lmdb"],
+                "{:,}".format(images),
+                (run["train"]["sha256"] or "unknown")[:16],
+            ),
+            "",
+        ]
         if run.get("recipe"):
             lines += [_by_recipe(run["recipe"]), ""]
     if not runs:
@@ -254,9 +362,12 @@ def _making(runs, about):
 def _by_recipe(how):
     """What a recipe did, in a sentence."""
     small = "small ones first, " if len(how["sides"]) > 1 else ""
-    taught = ", and on the answers of %d teacher%s (%s of the target; SHA-256 of the scores %s)" % (
-        len(how["teachers"]), "s"[len(how["teachers"]) == 1:], percent(how["teaching"]),
-        ", ".join(each[:16] for each in how["teachers"])) if how.get("teachers") else ""
+    taught = (
+        ", and on the answers of %d teacher%s (%s of the target; SHA-256 of the scores %s)"
+        % (len(how["teachers"]), "s"[len(how["teachers"]) == 1 :], percent(how["teaching"]), ", ".join(each[:16] for each in how["teachers"]))
+        if how.get("teachers")
+        else ""
+    )
     return "Trained on FER+'s votes%s, as `paper/recipe.py` says: images altered anew each time, %sweights averaged over the run." % (taught, small)
 
 
@@ -269,19 +380,30 @@ def _falls(solver):
 
 def overview(root):
     """The table of all networks for models/README.md."""
-    lines = ["| network | paper's row | parameters | ten crops | one crop | int8, ten crops | n, part | the paper (PrivateTest) |",
-             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| network | paper's row | parameters | ten crops | one crop | int8, ten crops | n, part | the paper (PrivateTest) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for name in verify.networks(root):
         about = names.facts(os.path.join(root, name))
         a, row = about.get("accuracy", {}), about.get("row")
         paper_row = facts.row(row) if row else None
         float_, int8 = a.get(names.FLOAT), a.get(names.INT8)
         net = text.read(os.path.join(root, name, names.CAFFE[0][0]), m.NetParameter)
-        lines.append("| [%s](%s/README.md) | %s | %dK | %s | %s | %s | %s | %s |" % (
-            name, name, row or "", describe.trainable_parameters(net) // 1000,
-            percent(float_["ten_crops"]) if float_ else "", percent(float_["one_crop"]) if float_ else "",
-            percent(int8["ten_crops"]) if int8 else "", "%d, %s" % (a["n"], _part(a["split"])) if a else "",
-            "%.2f%%" % paper_row.average if paper_row else ""))
+        lines.append(
+            "| [%s](%s/README.md) | %s | %dK | %s | %s | %s | %s | %s |"
+            % (
+                name,
+                name,
+                row or "",
+                describe.trainable_parameters(net) // 1000,
+                percent(float_["ten_crops"]) if float_ else "",
+                percent(float_["one_crop"]) if float_ else "",
+                percent(int8["ten_crops"]) if int8 else "",
+                "%d, %s" % (a["n"], _part(a["split"])) if a else "",
+                "%.2f%%" % paper_row.average if paper_row else "",
+            )
+        )
     return "\n".join(lines)
 
 
@@ -303,12 +425,15 @@ def write_overview(root):
 def label_rules(folder, path, split, data_folder):
     """{"rules": accuracies by both label rules, "calibration": evaluation/temperature.py's} where the run has scores of data/ferplus_votes, else {}."""
     tested, scores = metrics(folder, split), os.path.join(folder, "scores_%s.npz" % split)
-    if not (tested and os.path.exists(scores) and tested["made_from"]["weights_sha256"] == files.sha256(path)
-            and built.manifest(data_folder)["set"] == "ferplus_votes"):
+    if not (
+        tested
+        and os.path.exists(scores)
+        and tested["made_from"]["weights_sha256"] == files.sha256(path)
+        and built.manifest(data_folder)["set"] == "ferplus_votes"
+    ):
         return {}
     fitted = os.path.join(folder, "calibration_%s.json" % split)
-    return {"rules": votes.figures(scores_file.read(scores, split), data_folder),
-            **({"calibration": show.read(fitted)} if os.path.exists(fitted) else {})}
+    return {"rules": votes.figures(scores_file.read(scores, split), data_folder), **({"calibration": show.read(fitted)} if os.path.exists(fitted) else {})}
 
 
 def make(model, name, root, data_folder, split, caffe):
@@ -326,8 +451,17 @@ def make(model, name, root, data_folder, split, caffe):
         more["metrics"] = dict({key: tested[key] for key in kept}, engine=tested["made_from"]["engine"])
     more.update(label_rules(folder, path, split, data_folder))
     os.makedirs(root, exist_ok=True)
-    about = export.export(path, os.path.join(root, name), data_folder, split, caffe, name=name, more=more,
-                          extra=lambda facts_: {README: card(facts_, row)}, temperature=more.get("calibration", {}).get("temperature", 1.0))
+    about = export.export(
+        path,
+        os.path.join(root, name),
+        data_folder,
+        split,
+        caffe,
+        name=name,
+        more=more,
+        extra=lambda facts_: {README: card(facts_, row)},
+        temperature=more.get("calibration", {}).get("temperature", 1.0),
+    )
     finish(root)
     return about
 

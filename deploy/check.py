@@ -4,6 +4,7 @@
 
 Checksums first, then each network's scores of faces that are drawn here, so that no data set is needed.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -27,8 +28,11 @@ CAFFE = "Caffe, deploy.prototxt"
 MEND = "get it back (`git checkout models`) or make it again with `make model`"
 FACES, IMAGES, SEED = 8, 12, 7  # drawn and real ones in a check; ten crops each
 # What deploy/devices.py adds to a network's folder -> (its runtime, the package of that, how it runs).
-DEVICES = {names.LITERT: ("LiteRT", "ai_edge_litert", runtime_worker.litert), names.LITERT_INT8: ("LiteRT", "ai_edge_litert", runtime_worker.litert),
-           names.NCNN[0]: ("ncnn", "ncnn", runtime_worker.ncnn)}
+DEVICES = {
+    names.LITERT: ("LiteRT", "ai_edge_litert", runtime_worker.litert),
+    names.LITERT_INT8: ("LiteRT", "ai_edge_litert", runtime_worker.litert),
+    names.NCNN[0]: ("ncnn", "ncnn", runtime_worker.ncnn),
+}
 
 
 def drawn_faces(count=FACES, seed=SEED):
@@ -83,8 +87,13 @@ def compare(folder, about, caffe, shown):
     found.update({runtime.name: runtime.probabilities(shown) for runtime in of_devices(folder).values()})
     reference = next(iter(found))
     size = max(1, abs(found[reference]).max())
-    return {"crops": len(shown), "reference": reference, "tolerance": TOLERANCE, **({"unread": unread} if unread else {}),
-            "runtimes": {name: float("%.1e" % (abs(scores - found[reference]).max() / size)) for name, scores in found.items()}}
+    return {
+        "crops": len(shown),
+        "reference": reference,
+        "tolerance": TOLERANCE,
+        **({"unread": unread} if unread else {}),
+        "runtimes": {name: float("%.1e" % (abs(scores - found[reference]).max() / size)) for name, scores in found.items()},
+    }
 
 
 def set_aside(checks):
@@ -99,9 +108,10 @@ def table(checks):
     lines = ["%d crops; largest difference of a probability from %s:" % (checks["crops"], checks["reference"])]
     if not checks["reference"].startswith("Caffe"):
         lines.insert(0, "warning: no Caffe was asked; the reference is another runtime")
-    lines += ["  %-46s %8s%s" % (name, "" if name == checks["reference"] else "%.1e" % value,
-                                 "   (int8: not bound to agree)" if _int8(name) else "")
-              for name, value in checks["runtimes"].items()]
+    lines += [
+        "  %-46s %8s%s" % (name, "" if name == checks["reference"] else "%.1e" % value, "   (int8: not bound to agree)" if _int8(name) else "")
+        for name, value in checks["runtimes"].items()
+    ]
     lines += ["  %-46s cannot run it: %s" % each for each in checks.get("unread", {}).items()]
     return "\n".join(lines)
 
@@ -111,8 +121,9 @@ def require(checks, what):
     wrong = {name: value for name, value in checks["runtimes"].items() if not _int8(name) and not value <= TOLERANCE}
     if wrong:
         name, value = max(wrong.items(), key=lambda item: np.nan_to_num(item[1], nan=np.inf))
-        raise errors.Fail("%s: scores in %s differ by %.1e from those of %s (at most %g): nothing was kept"
-                          % (what, name, value, checks["reference"], TOLERANCE))
+        raise errors.Fail(
+            "%s: scores in %s differ by %.1e from those of %s (at most %g): nothing was kept" % (what, name, value, checks["reference"], TOLERANCE)
+        )
 
 
 def _int8(name):

@@ -7,6 +7,7 @@ training images of model_int8.onnx. Every runtime is held against Caffe again, a
 whole or not at all. The same versions make the same bytes. `--int8` makes model_int8.onnx anew instead, of model.onnx: for a network whose run
 is not at hand.
 """
+
 import argparse
 import json
 import os
@@ -98,8 +99,14 @@ def main():
     parser.add_argument("--int8", action="store_true", help="make model_int8.onnx anew instead")
     args = parser.parse_args()
     add(args.folder, args.data, args.caffe, args.venvs, args.python, args.int8)
-    print("wrote " + ", ".join("%s %.2f MB" % (name, os.path.getsize(os.path.join(args.folder, name)) / 1e6)
-                               for name in ((names.INT8,) if args.int8 else (names.LITERT, names.LITERT_INT8, *names.NCNN)) if os.path.exists(os.path.join(args.folder, name))))
+    print(
+        "wrote "
+        + ", ".join(
+            "%s %.2f MB" % (name, os.path.getsize(os.path.join(args.folder, name)) / 1e6)
+            for name in ((names.INT8,) if args.int8 else (names.LITERT, names.LITERT_INT8, *names.NCNN))
+            if os.path.exists(os.path.join(args.folder, name))
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Writes deploy.prototxt, net.caffemodel, folded.prototxt, folded.caffemodel (Batc
 batch), model_batch1.onnx, model_int8.onnx (where there are training images) and model.json, or nothing at all: each is run
 in Caffe, OpenCV's two importers and ONNX Runtime on the same crops, and the scores must agree.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -42,8 +43,10 @@ def find(model):
         for path in (place, *(os.path.join(place, name) for name in ("final.caffemodel", names.CAFFE[0][1]))):
             if os.path.isfile(path):
                 return path
-    raise errors.Fail("there is no network %s: MODEL is a .caffemodel, a folder that holds one, or one of models/ (%s)"
-                      % (model, ", ".join(sorted(os.path.basename(os.path.dirname(p)) for p in glob.glob("models/*/model.json"))) or "empty"))
+    raise errors.Fail(
+        "there is no network %s: MODEL is a .caffemodel, a folder that holds one, or one of models/ (%s)"
+        % (model, ", ".join(sorted(os.path.basename(os.path.dirname(p)) for p in glob.glob("models/*/model.json"))) or "empty")
+    )
 
 
 def deploy_net(path, model, prototxts):
@@ -61,7 +64,9 @@ def deploy_net(path, model, prototxts):
                 refusals.append(refusal)
     if refusals and (not final or len(prototxts) == 1):
         raise refusals[0]
-    raise errors.Fail("%s (final layer %s) fits no deploy net of prototxt/: name its own with DEPLOY=its.prototxt (--deploy)" % (path, final[0] if final else "none"))
+    raise errors.Fail(
+        "%s (final layer %s) fits no deploy net of prototxt/: name its own with DEPLOY=its.prototxt (--deploy)" % (path, final[0] if final else "none")
+    )
 
 
 def mean_value(path, data_folder, channels=3):
@@ -74,18 +79,21 @@ def mean_value(path, data_folder, channels=3):
         return np.array(names.facts(beside)["mean"], np.float32)
     mean_file = os.path.join(data_folder, "mean.binaryproto")
     if not os.path.exists(mean_file):
-        raise errors.Fail("there is no %s, the mean that %s was trained with: run `%s`, name the folder with DATA=, or give the mean with MEAN="
-                          % (mean_file, path, "make data SRC=ferplus"))
+        raise errors.Fail(
+            "there is no %s, the mean that %s was trained with: run `%s`, name the folder with DATA=, or give the mean with MEAN="
+            % (mean_file, path, "make data SRC=ferplus")
+        )
     record = run_record(path)
     made_from = record.get("inputs", {})
     if made_from.get("mean") and made_from["mean"] != inputs.mean_sha256(mean_file, made_from.get("version", 1)):
-        raise errors.Fail("%s is not the mean that %s was trained with (run.json): name that data set's folder with DATA="
-                          % (mean_file, path))
+        raise errors.Fail("%s is not the mean that %s was trained with (run.json): name that data set's folder with DATA=" % (mean_file, path))
     planes = binary.read_mean(mean_file)
     values = planes.mean(axis=(1, 2))
     if np.ptp(planes, axis=(1, 2)).any():
-        raise errors.Fail("%s is no mean value a channel but a picture, which no ten crops can share: build it with `%s`, or give its averages, "
-                          "MEAN='%s'" % (mean_file, "make data SRC=ferplus", " ".join("%.4g" % value for value in values)))
+        raise errors.Fail(
+            "%s is no mean value a channel but a picture, which no ten crops can share: build it with `%s`, or give its averages, "
+            "MEAN='%s'" % (mean_file, "make data SRC=ferplus", " ".join("%.4g" % value for value in values))
+        )
     values = planes[:, 0, 0]
     if len(values) != channels:
         if channels == 3 == 3 * len(values) or len(set(values)) == 1:
@@ -117,15 +125,25 @@ def describe(path: str, net: m.NetParameter, mean: np.ndarray, name: str, scale:
     run, (channels, size, _) = run_record(path), nets.input_shape(net)
     last, classes = run.get("sessions", [{}])[-1], nets.class_names(net)
     return {
-        "name": name, "net": net.name, "classes": classes, "input": "float32, N x %d x %d x %d, %s" % (channels, size, size, KINDS[channels]),
-        **({"output": "logits"} if net.layer[-1].type != "Softmax" else {}), "colour_order": ours.COLOUR_ORDER,
-        "crop": size, "mean": [round(float(value), 6) for value in mean], **({"scale": scale} if scale != 1 else {}),
+        "name": name,
+        "net": net.name,
+        "classes": classes,
+        "input": "float32, N x %d x %d x %d, %s" % (channels, size, size, KINDS[channels]),
+        **({"output": "logits"} if net.layer[-1].type != "Softmax" else {}),
+        "colour_order": ours.COLOUR_ORDER,
+        "crop": size,
+        "mean": [round(float(value), 6) for value in mean],
+        **({"scale": scale} if scale != 1 else {}),
         "crops": facts.CROPS if size < facts.RESIZE else 1,  # shown of a face unless asked otherwise
         **({"resize": max(facts.RESIZE, size)} if tuple(classes) == facts.EXPRESSIONS else {}),  # CIFAR's are padded instead
         **({"images_resized": side} if side else {}),
-        "source": {"caffemodel": shown_path(path), "sha256": files.sha256(path),
-                   "engine": run.get("inputs", {}).get("engine"), "git_commit": last.get("git_commit"),
-                   "iterations": run.get("iteration")},
+        "source": {
+            "caffemodel": shown_path(path),
+            "sha256": files.sha256(path),
+            "engine": run.get("inputs", {}).get("engine"),
+            "git_commit": last.get("git_commit"),
+            "iterations": run.get("iteration"),
+        },
     }
 
 
@@ -135,13 +153,18 @@ def metadata(about):
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in kept.items()}
 
 
-def write(path: str, net: m.NetParameter, model: m.NetParameter, about: dict, folder: str,
-          calibration: np.ndarray | None = None, test: Callable | None = None) -> None:
+def write(
+    path: str, net: m.NetParameter, model: m.NetParameter, about: dict, folder: str, calibration: np.ndarray | None = None, test: Callable | None = None
+) -> None:
     """Write the network's files in `folder`; `about` (model.json's dict) gains the accuracies that `test` finds."""
     mean = np.array(about["mean"], np.float32)
     folded = fold.fold(net, model)
     header = "%s\nInput: %s, %s, minus the mean %s." % (
-        net.name, net.layer[0].top[0], about["input"].replace("N x", "%d x" % net.layer[0].input_param.shape[0].dim[0]), " ".join(map(str, about["mean"])))
+        net.name,
+        net.layer[0].top[0],
+        about["input"].replace("N x", "%d x" % net.layer[0].input_param.shape[0].dim[0]),
+        " ".join(map(str, about["mean"])),
+    )
     for (prototxt, caffemodel), (some_net, some_model) in zip(names.CAFFE, ((net, _only_blobs(net, model)), folded)):
         text.write(os.path.join(folder, prototxt), some_net, header)
         binary.write(os.path.join(folder, caffemodel), some_model)
@@ -173,21 +196,24 @@ def accuracies(part, labels, split, size):
 
     Of FER+'s votes (data/ferplus_votes) the images and `labels` of the paper's rule are counted, as for the other networks.
     """
+
     def test(ran):
         right, seen, count = {name: np.zeros(2, int) for name in ran}, 0, part.count if labels is None else int((labels != NONE).sum())
         with Progress("testing on %s" % split, part.count) as bar:
             for batch in data.batches(part, AT_ONCE):
                 if not data.blank(batch.images) < len(batch.images):
                     raise errors.Fail("the images in %s are blank (this copy of the data withholds their pixels): SPLIT=valid" % part.folder)
-                wanted = batch.labels if labels is None else labels[seen:seen + len(batch.labels)]
+                wanted = batch.labels if labels is None else labels[seen : seen + len(batch.labels)]
                 for name, runtime in ran.items():
                     found = crops.ten_crop_mean(runtime, batch.images, np.float32(0), size)
                     right[name] += [(scores.argmax(axis=1) == wanted).sum() for scores in found]
                 seen += len(batch.images)
                 bar.add(len(batch.images))
-        return dict(split=split, n=count, **{
-            name: {"ten_crops": round(float(ten / count), 6), "one_crop": round(float(one / count), 6)}
-            for name, (ten, one) in right.items()})
+        return dict(
+            split=split,
+            n=count,
+            **{name: {"ten_crops": round(float(ten / count), 6), "one_crop": round(float(one / count), 6)} for name, (ten, one) in right.items()},
+        )
 
     return test
 
@@ -215,8 +241,22 @@ def part_of(about, folder, split, side, what):
         return None
 
 
-def export(path, out, data_folder, split="valid", caffe="bash env/run python3", prototxts=None, name=None, more={}, extra=None,
-           temperature=1.0, mean=None, scale=1.0, side=None, logits=False):
+def export(
+    path,
+    out,
+    data_folder,
+    split="valid",
+    caffe="bash env/run python3",
+    prototxts=None,
+    name=None,
+    more={},
+    extra=None,
+    temperature=1.0,
+    mean=None,
+    scale=1.0,
+    side=None,
+    logits=False,
+):
     """Export the caffemodel at `path` to the folder `out`, whole or not at all; return model.json's dict.
 
     `data_folder`: where train_lmdb (int8) and SPLIT_lmdb (what it costs) lie, neither needed; `caffe`: the command that runs
@@ -250,8 +290,7 @@ def export(path, out, data_folder, split="valid", caffe="bash env/run python3", 
             check.set_aside(about["checks"])
         print(check.table(about["checks"]))
         check.require(about["checks"], path)
-        about["versions"] = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__,
-                             "opset": onnx_net.OPSET}
+        about["versions"] = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__, "opset": onnx_net.OPSET}
         about.update(more)
         texts = {names.FACTS: json.dumps(about, indent=1) + "\n", **(extra(about) if extra else {})}
         for file, content in texts.items():
@@ -272,8 +311,9 @@ def report(about, out):
         a = about["accuracy"]
         for name, kind in ((names.FLOAT, "float"), (names.INT8, "int8")):
             if name in a:
-                lines.append("%-6s ten crops %.2f%%, one crop %.2f%%   (%s, n = %d)" % (
-                    kind, 100 * a[name]["ten_crops"], 100 * a[name]["one_crop"], a["split"], a["n"]))
+                lines.append(
+                    "%-6s ten crops %.2f%%, one crop %.2f%%   (%s, n = %d)" % (kind, 100 * a[name]["ten_crops"], 100 * a[name]["one_crop"], a["split"], a["n"])
+                )
     sizes = ["%s %.2f MB" % (name, os.path.getsize(os.path.join(out, name)) / 1e6) for name in sorted(os.listdir(out))]
     return "\n".join(lines + ["wrote %s: %s" % (out, ", ".join(sizes))])
 
@@ -285,8 +325,12 @@ def main():
     parser.add_argument("--out", help="folder (default: exports/ and the model's name)")
     parser.add_argument("--deploy", help="its deploy prototxt (default: the one of prototxt/ that fits)")
     parser.add_argument("--data", default="data/ferplus", help="data set's folder: mean, images for int8 and its accuracy")
-    parser.add_argument("--mean", nargs="+", metavar="V", help="what the network wants subtracted: a number, one for each channel (blue, green, red), "
-                        "or a mean file (default: the data set's)")
+    parser.add_argument(
+        "--mean",
+        nargs="+",
+        metavar="V",
+        help="what the network wants subtracted: a number, one for each channel (blue, green, red), or a mean file (default: the data set's)",
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="what pixels are multiplied by after that, such as 0.00390625")
     parser.add_argument("--resize", type=int, metavar="SIDE", help="resize the data set's images to it before they are cropped")
     parser.add_argument("--logits", action="store_true", help="the scores as the net gives them, without a softmax of ours")
@@ -296,8 +340,19 @@ def main():
     args = parser.parse_args()
     path = find(args.model)
     out = args.out or os.path.join("exports", default_name(path))
-    about = export(path, out, args.data, args.split, args.caffe, [args.deploy] if args.deploy else None,
-                   temperature=args.temperature, mean=data.own_mean(args.mean), scale=args.scale, side=args.resize, logits=args.logits)
+    about = export(
+        path,
+        out,
+        args.data,
+        args.split,
+        args.caffe,
+        [args.deploy] if args.deploy else None,
+        temperature=args.temperature,
+        mean=data.own_mean(args.mean),
+        scale=args.scale,
+        side=args.resize,
+        logits=args.logits,
+    )
     print(report(about, out))
 
 

@@ -3,6 +3,7 @@
 Each Caffe layer becomes a few ONNX operators. Opset 13 is the first whose quantisation knows channels, and IR 8 is
 read by runtimes since 2021; OpenCV 4.5.1 and later read both.
 """
+
 import math
 
 import numpy as np
@@ -34,17 +35,22 @@ def build(net, model, mean, metadata, batch=FREE):
         if layer.type not in RULES:
             raise errors.Fail("layer %s of type %s has no ONNX operator here: export a net of %s" % (layer.name, layer.type, ", ".join(sorted(RULES))))
         graph.begin(layer)
-        made = RULES[layer.type](graph, layer, [tensors[name] for name in layer.bottom], [shapes[name] for name in layer.bottom],
-                                 blobs.get(layer.name, []))
+        made = RULES[layer.type](graph, layer, [tensors[name] for name in layer.bottom], [shapes[name] for name in layer.bottom], blobs.get(layer.name, []))
         tensors[layer.top[0]], shapes[layer.top[0]] = made, cost.shape
     if len(shapes[output]) > 1:
         tensors[output] = graph.add("Flatten", [tensors[output]], axis=1)
     _rename(graph.nodes, tensors[output], output)
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (batch,) + sides)
-            for name, sides in ((data, shapes[data]), (output, (math.prod(shapes[output]),)))]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (batch,) + sides)
+        for name, sides in ((data, shapes[data]), (output, (math.prod(shapes[output]),)))
+    ]
     initial = [numpy_helper.from_array(value if value.dtype == np.int64 else value.astype("float32"), name) for name, value in graph.arrays.items()]
-    made = helper.make_model(helper.make_graph(graph.nodes, net.name, ends[:1], ends[1:], initial), producer_name="fer-lite",
-                             opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
+    made = helper.make_model(
+        helper.make_graph(graph.nodes, net.name, ends[:1], ends[1:], initial),
+        producer_name="fer-lite",
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR,
+    )
     helper.set_model_props(made, metadata)
     onnx.checker.check_model(made, full_check=True)
     return made
@@ -81,9 +87,16 @@ def _refuse(layer, what):
 
 def _convolution(graph, layer, bottoms, shapes, blobs):
     p = layer.convolution_param
-    return graph.add("Conv", bottoms, dict(zip(("weights", "bias"), blobs)), kernel_shape=describe.sides(p, "kernel", 0),
-                     strides=describe.sides(p, "stride", 1), pads=2 * describe.sides(p, "pad", 0),
-                     dilations=describe.sides(p, "dilation", 1), group=p.group)
+    return graph.add(
+        "Conv",
+        bottoms,
+        dict(zip(("weights", "bias"), blobs)),
+        kernel_shape=describe.sides(p, "kernel", 0),
+        strides=describe.sides(p, "stride", 1),
+        pads=2 * describe.sides(p, "pad", 0),
+        dilations=describe.sides(p, "dilation", 1),
+        group=p.group,
+    )
 
 
 def _relu(graph, layer, bottoms, shapes, blobs):
@@ -95,8 +108,7 @@ def _eltwise(graph, layer, bottoms, shapes, blobs):
     p = layer.eltwise_param
     weights = list(p.coeff) or [1.0] * len(bottoms)
     if p.operation == m.EltwiseParameter.SUM:
-        bottoms = [b if weight == 1 else graph.add("Mul", [b], {"coefficient%d" % i: np.array(weight)})
-                   for i, (b, weight) in enumerate(zip(bottoms, weights))]
+        bottoms = [b if weight == 1 else graph.add("Mul", [b], {"coefficient%d" % i: np.array(weight)}) for i, (b, weight) in enumerate(zip(bottoms, weights))]
     operator = {m.EltwiseParameter.SUM: "Add", m.EltwiseParameter.PROD: "Mul", m.EltwiseParameter.MAX: "Max"}[p.operation]
     made = bottoms[0]
     for bottom in bottoms[1:]:
@@ -122,22 +134,25 @@ def _pooling(graph, layer, bottoms, shapes, blobs):
         return graph.add(kind, bottoms, **how)
     made = graph.add(kind, bottoms, count_include_pad=1, **how)
     # Caffe divides by the part of a window that lies on the input with its padding.
-    down, across = (np.minimum(np.arange(n) * s + k, side + 2 * d) - np.arange(n) * s
-                    for n, s, k, side, d in zip(counts, stride, kernel, sides, pad))
+    down, across = (np.minimum(np.arange(n) * s + k, side + 2 * d) - np.arange(n) * s for n, s, k, side, d in zip(counts, stride, kernel, sides, pad))
     share = kernel[0] * kernel[1] / (down[:, None] * across)
     return made if (share == 1).all() else graph.add("Mul", [made], {"share": share[None, None]})
 
 
 def _inner_product(graph, layer, bottoms, shapes, blobs):
-    return graph.add("Gemm", [graph.add("Flatten", bottoms, axis=1)], dict(zip(("weights", "bias"), blobs)),
-                     transB=int(not layer.inner_product_param.transpose))
+    return graph.add(
+        "Gemm", [graph.add("Flatten", bottoms, axis=1)], dict(zip(("weights", "bias"), blobs)), transB=int(not layer.inner_product_param.transpose)
+    )
 
 
 def _batch_norm(graph, layer, bottoms, shapes, blobs):
     p = layer.batch_norm_param
     if p.HasField("use_global_stats") and not p.use_global_stats:
-        _refuse(layer, "use_global_stats: false makes each score depend on the others of its batch, which no exported file can give: take "
-                "that line out of the prototxt for the stored statistics, or test it as it is with evaluation.test --unfolded")
+        _refuse(
+            layer,
+            "use_global_stats: false makes each score depend on the others of its batch, which no exported file can give: take "
+            "that line out of the prototxt for the stored statistics, or test it as it is with evaluation.test --unfolded",
+        )
     return _affine(graph, bottoms, shapes, *fold.FOLDABLE[layer.type](layer, blobs))
 
 
@@ -178,13 +193,25 @@ def _simply(operator, **attributes):
 
 
 RULES = {
-    "Convolution": _convolution, "ReLU": _relu, "Eltwise": _eltwise, "Pooling": _pooling, "InnerProduct": _inner_product,
-    "BatchNorm": _batch_norm, "Scale": _scale, "Power": _power, "PReLU": _prelu, "LRN": _lrn,
+    "Convolution": _convolution,
+    "ReLU": _relu,
+    "Eltwise": _eltwise,
+    "Pooling": _pooling,
+    "InnerProduct": _inner_product,
+    "BatchNorm": _batch_norm,
+    "Scale": _scale,
+    "Power": _power,
+    "PReLU": _prelu,
+    "LRN": _lrn,
     "ELU": lambda graph, layer, bottoms, *_: graph.add("Elu", bottoms, alpha=layer.elu_param.alpha),
     "Concat": lambda graph, layer, bottoms, shapes, _: graph.add("Concat", bottoms, axis=describe.concat_axis(layer, len(shapes[0]))),
     "Reshape": lambda graph, layer, bottoms, *_: graph.add(
-        "Reshape", bottoms, {"shape": np.array([0] * layer.reshape_param.axis + list(layer.reshape_param.shape.dim), np.int64)}),
+        "Reshape", bottoms, {"shape": np.array([0] * layer.reshape_param.axis + list(layer.reshape_param.shape.dim), np.int64)}
+    ),
     "Dropout": lambda graph, layer, bottoms, *_: bottoms[0],  # it does nothing outside training
-    "Softmax": _simply("Softmax", axis=1), "Flatten": _simply("Flatten", axis=1),
-    "Sigmoid": _simply("Sigmoid"), "TanH": _simply("Tanh"), "AbsVal": _simply("Abs"),
+    "Softmax": _simply("Softmax", axis=1),
+    "Flatten": _simply("Flatten", axis=1),
+    "Sigmoid": _simply("Sigmoid"),
+    "TanH": _simply("Tanh"),
+    "AbsVal": _simply("Abs"),
 }

@@ -6,6 +6,7 @@ The record is models/NAME/model.json, with every run that made the network, or t
 there (data/SET), of the recorded content; solvers and nets are this checkout's, and the record says the commit that they were then. The same
 versions on the same kind of processor give the same bytes. Another processor, BLAS or PyTorch adds up in another order: the figure tells how far off.
 """
+
 import argparse
 import json
 import os
@@ -25,15 +26,29 @@ def steps(model):
     """(the recorded runs, the first one first; SHA-256 of the caffemodel that they end in; its recorded accuracy or None)."""
     if os.path.exists(os.path.join(model, names.FACTS)):
         about = names.facts(model)
-        found = [Recorded(shlex.split(run["command"])[3:], run["solver"], run["engine"], run["train"], run["machine"], run["versions"], run["git_commit"])
-                 for run in about.get("training", [])[::-1]]
+        found = [
+            Recorded(shlex.split(run["command"])[3:], run["solver"], run["engine"], run["train"], run["machine"], run["versions"], run["git_commit"])
+            for run in about.get("training", [])[::-1]
+        ]
         digest, accuracy = about.get("source", {}).get("sha256"), about.get("metrics")
     else:
         run = runs.read(model)
         sessions, made = run.get("sessions", []), run.get("inputs", {})
-        found = [Recorded(sessions[-1]["command"][1:], made.get("solver"), made.get("engine"),
-                      dict(made.get("train", {}), lmdb=sessions[-1].get("lmdbs", {}).get("train")), sessions[-1].get("machine"),
-                      sessions[-1].get("versions"), [sessions[-1].get("git_commit")])] if sessions else []
+        found = (
+            [
+                Recorded(
+                    sessions[-1]["command"][1:],
+                    made.get("solver"),
+                    made.get("engine"),
+                    dict(made.get("train", {}), lmdb=sessions[-1].get("lmdbs", {}).get("train")),
+                    sessions[-1].get("machine"),
+                    sessions[-1].get("versions"),
+                    [sessions[-1].get("git_commit")],
+                )
+            ]
+            if sessions
+            else []
+        )
         digest, accuracy = run.get("final_sha256"), None
     if not found or not digest:
         raise errors.Fail("%s has no record of a finished training (%s or run.json): give a name of models/, or a run's folder" % (model, names.FACTS))
@@ -44,8 +59,9 @@ def train(step, out, weights, python):
     """Run one step again in the folder `out`, from the caffemodel `weights` (None: as recorded); the path of what it ends in."""
     data = step.train["lmdb"]
     if data is None or inputs.read_part(data).sha256 != step.train["sha256"]:
-        raise errors.Fail("%s is not what the record was trained on (%s images, %s): build it as then"
-                          % (data, step.train["images"], step.train["sha256"][:12]))
+        raise errors.Fail(
+            "%s is not what the record was trained on (%s images, %s): build it as then" % (data, step.train["images"], step.train["sha256"][:12])
+        )
     words = _without(step.words, OF_A_SESSION + (("--weights",) if weights else ()))
     command = python + ["-m", "training.run"] + words + ["--out", out] + (["--weights", weights] if weights else [])
     print("\n" + " ".join(map(shlex.quote, command)), flush=True)
@@ -73,7 +89,11 @@ def compare(final, digest, step):
     here = dict(session["versions"], machine=session["machine"])
     other = ["%s %s, here %s" % (key, value, here.get(key)) for key, value in dict(step.versions or {}, machine=step.machine).items() if here.get(key) != value]
     return "%s: other bytes (%s) than recorded (%s); %s" % (
-        final, now[:12], digest[:12], "recorded with " + "; ".join(other) if other else "although versions and processor are the recorded ones"), False
+        final,
+        now[:12],
+        digest[:12],
+        "recorded with " + "; ".join(other) if other else "although versions and processor are the recorded ones",
+    ), False
 
 
 @errors.main
@@ -93,13 +113,27 @@ def main():
     words, same = compare(final, digest, found[-1])
     print("\n" + words)
     if not same and metrics and args.test:
-        command = python + ["-m", "evaluation.test", "--deploy", args.test[0], "--weights", final, "--data", args.test[1], "--split", metrics["split"],
-                            "--engine", found[-1].engine.split("-")[0]]
+        command = python + [
+            "-m",
+            "evaluation.test",
+            "--deploy",
+            args.test[0],
+            "--weights",
+            final,
+            "--data",
+            args.test[1],
+            "--split",
+            metrics["split"],
+            "--engine",
+            found[-1].engine.split("-")[0],
+        ]
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0:
             with open(os.path.join(os.path.dirname(final), "metrics_%s.json" % metrics["split"])) as f:
                 now = json.load(f)
-            print("ten crops on the part %s: recorded %.2f%% of %d, here %.2f%% of %d" % (
-                metrics["split"], 100 * metrics["accuracy"], metrics["n"], 100 * now["accuracy"], now["n"]))
+            print(
+                "ten crops on the part %s: recorded %.2f%% of %d, here %.2f%% of %d"
+                % (metrics["split"], 100 * metrics["accuracy"], metrics["n"], 100 * now["accuracy"], now["n"])
+            )
     return 0 if same else 1
 
 

@@ -5,6 +5,7 @@
 crops.npy: float32 N x C x S x S, 0 to 255; scores.npy: float32 N x classes. A problem ends it, its name on the last line.
 Converters write into the working folder, where deploy/devices.py finds what it keeps.
 """
+
 import os
 import subprocess
 import sys
@@ -42,8 +43,16 @@ def pnnx(path, crops):
     from importlib import util
 
     # The package's Python needs PyTorch, its program does not.
-    run([os.path.join(os.path.dirname(util.find_spec("pnnx").origin), "pnnx"), path, "inputshape=[%s]" % ",".join(map(str, (1,) + crops.shape[1:])), "fp16=0",
-         "ncnnparam=net.param", "ncnnbin=net.bin"])
+    run(
+        [
+            os.path.join(os.path.dirname(util.find_spec("pnnx").origin), "pnnx"),
+            path,
+            "inputshape=[%s]" % ",".join(map(str, (1,) + crops.shape[1:])),
+            "fp16=0",
+            "ncnnparam=net.param",
+            "ncnnbin=net.bin",
+        ]
+    )
     return ncnn("net.param", crops)
 
 

@@ -7,6 +7,7 @@
 The measure is this environment's ONNX Runtime (which `make models-check` holds against Caffe): its scores of the same file where that is
 ONNX, else of model.onnx. An environment takes 100 to 700 MB and stays for the next time.
 """
+
 import argparse
 import csv
 import glob
@@ -42,8 +43,7 @@ KINDS = {
     "litert": Kind("litert", ["ai-edge-litert==2.3.0"], files=(names.LITERT, names.LITERT_INT8)),
     "ncnn": Kind("ncnn", ["ncnn==1.0.20261020"], files=names.NCNN[:1]),
     # It asks for ONNX 1.6.0, which no Python after 3.7 has: beside a newer one, and the last protobuf that reads its caffe_pb2.
-    "caffe2onnx": Kind("caffe2onnx", ["onnx==1.16.2", "onnxruntime==1.19.2", "protobuf==3.20.3", ONE], ["caffe2onnx==2.0.1"],
-                       names.CAFFE[1][1:]),
+    "caffe2onnx": Kind("caffe2onnx", ["onnx==1.16.2", "onnxruntime==1.19.2", "protobuf==3.20.3", ONE], ["caffe2onnx==2.0.1"], names.CAFFE[1][1:]),
 }
 COLUMNS = ("runtime", "packages", "file", "difference", "problem")
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "runtime_worker.py")
@@ -90,8 +90,15 @@ def scores(python, worker, path, crops, scratch):
     for part in glob.glob(os.path.splitext(path)[0] + ".*"):  # a copy, with its other half: pnnx writes beside the model, onnx2tf into it
         shutil.copy(part, scratch)
     try:
-        ran = subprocess.run([python, WORKER, worker, os.path.join(scratch, os.path.basename(path)), shown, out], cwd=scratch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             universal_newlines=True, errors="replace", timeout=900)
+        ran = subprocess.run(
+            [python, WORKER, worker, os.path.join(scratch, os.path.basename(path)), shown, out],
+            cwd=scratch,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            errors="replace",
+            timeout=900,
+        )
     except subprocess.TimeoutExpired:
         raise errors.Fail("still running after 15 minutes") from None
     if ran.returncode or not os.path.exists(out):
@@ -125,8 +132,10 @@ def markdown(table):
         cells = {row["file"]: "no" if row["problem"] else row["difference"] for row in table if row["runtime"] == name}
         title = (KINDS[name].alone + KINDS[name].packages)[0].replace("==", " ")
         found.setdefault(tuple(cells), []).append("| %s | %s |" % (title, " | ".join(cells.values())))
-    return "\n\n".join("\n".join(["| runtime | %s |" % " | ".join("`%s`" % file for file in given), "| --- " * (1 + len(given)) + "|", *lines])
-                       for given, lines in found.items())
+    return "\n\n".join(
+        "\n".join(["| runtime | %s |" % " | ".join("`%s`" % file for file in given), "| --- " * (1 + len(given)) + "|", *lines])
+        for given, lines in found.items()
+    )
 
 
 @errors.main

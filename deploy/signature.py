@@ -6,6 +6,7 @@
 The form is OpenSSH's own (`ssh-keygen -Y sign`, namespace "fer-lite"), for ssh-keygen is where git is, a key may lie on a token or in an
 agent, and nothing needs to be installed. fer_lite/verify.py verifies; the package that people install carries the signature.
 """
+
 import argparse
 import os
 

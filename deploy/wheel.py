@@ -1,5 +1,6 @@
 """What pyproject.toml's build does to a wheel, for `fer-lite verify`: it gets the lines of models/SHA256SUMS whose files are in it, and where
 that list is signed (`make sign`) the whole of it too, as SHA256SUMS.signed beside the signature."""
+
 import os
 import tempfile
 

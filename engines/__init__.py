@@ -16,6 +16,7 @@ A trainer is made by a module's `make(solver, net, folder, **options)` (SolverPa
 A scorer is what a module's context manager `tester(net, model, mean, folded, workers, gpu, **options)` yields: a function that takes
 batches with `images` (uint8 N x C x H x W) and yields (batch, (ten-crop mean, centre crop)), float32 N x classes each, in order.
 """
+
 import importlib
 
 TORCH = {"torch": "fp32", "torch-tf32": "tf32", "torch-bf16": "bf16"}  # name -> precision

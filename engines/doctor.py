@@ -3,6 +3,7 @@
 The look at Caffe (--here) is a process of its own: where Caffe aborts, only that process dies and its last words
 become one line; and the caller's random numbers stay as they were. This side of it needs nothing but Python.
 """
+
 import argparse
 import ctypes
 import functools
@@ -30,7 +31,7 @@ def check(report=False):
     look = subprocess.run(command, cwd=ROOT, env=quiet, stderr=subprocess.PIPE, universal_newlines=True)
     lines = [line for line in look.stderr.splitlines() if line.strip()]
     if look.returncode == 1 and lines and lines[-1].startswith("error: "):
-        raise errors.Fail(lines[-1][len("error: "):])
+        raise errors.Fail(lines[-1][len("error: ") :])
     if look.returncode:
         fatal = [line for line in lines if re.match(r"F\d{4} ", line)] or lines[-1:] or ["without a word"]
         raise errors.Fail("this Caffe breaks down in the self-check (%s): %s" % (fatal[0], ADVICE))
@@ -64,11 +65,9 @@ def imported():
             __import__(name)
         import caffe
     except Exception as problem:  # an old pycaffe fails in many ways: protobuf's TypeError, NumPy's AttributeError
-        raise errors.Fail("%s has no Caffe and what goes with it (%s): %s"
-                          % (sys.executable, str(problem).split("\n")[0], ADVICE)) from None
+        raise errors.Fail("%s has no Caffe and what goes with it (%s): %s" % (sys.executable, str(problem).split("\n")[0], ADVICE)) from None
     if not hasattr(caffe, "Net"):
-        raise errors.Fail("%s is no Caffe (PyPI's package of that name is an empty placeholder): %s"
-                          % (where(caffe), ADVICE))
+        raise errors.Fail("%s is no Caffe (PyPI's package of that name is an empty placeholder): %s" % (where(caffe), ADVICE))
     return caffe
 
 
@@ -86,8 +85,7 @@ def versions(caffe):
 
     yield "Caffe", "%s, %s" % (getattr(caffe, "__version__", "of unknown version"), where(caffe))
     yield "caffe tool", shutil.which("caffe") or "none: the stock `caffe train` is not on PATH"
-    yield "provider", "%s, %s" % (os.environ.get("FER_LITE_ENV", "none (not run through env/run)"),
-                                  os.environ.get("FER_LITE_PLACE", sys.executable))
+    yield "provider", "%s, %s" % (os.environ.get("FER_LITE_ENV", "none (not run through env/run)"), os.environ.get("FER_LITE_PLACE", sys.executable))
     yield "Python", sys.version.split()[0]
     yield "NumPy", numpy.__version__
     yield "OpenCV", cv2.__version__
@@ -129,7 +127,7 @@ def speed(caffe, selfcheck, size=1024):
             start = time.time()
             net.forward()
             seconds.append(time.time() - start)
-    return 2e-9 * size ** 3 / min(seconds[1:])
+    return 2e-9 * size**3 / min(seconds[1:])
 
 
 @errors.main

@@ -3,6 +3,7 @@
 The paper's training leans most on BatchNorm, which some builds compute wrongly while all else works. To be run by
 engines.doctor in a process of its own: a failed CHECK in Caffe aborts the process.
 """
+
 import contextlib
 import os
 import tempfile
@@ -80,10 +81,10 @@ def check_batchnorm_train(caffe):
         set_params(batchnorm, *stored)
         got = forward(batchnorm, x)
         if not close(got, normalised(x, mean, variance)):
-            raise errors.Fail("BatchNorm in TRAIN does not use the batch's own mean and variance (PyPI's "
-                              "kendryte-caffe does not either): training would give NaN")
-        for what, blob, old, new in zip(["mean", "variance", "scale factor"], batchnorm.params["y"], stored,
-                                        [mean, variance * count / (count - 1), 1]):
+            raise errors.Fail(
+                "BatchNorm in TRAIN does not use the batch's own mean and variance (PyPI's kendryte-caffe does not either): training would give NaN"
+            )
+        for what, blob, old, new in zip(["mean", "variance", "scale factor"], batchnorm.params["y"], stored, [mean, variance * count / (count - 1), 1]):
             same("BatchNorm's running %s" % what, blob.data, FRACTION * old + new)
         slope = noise(*x.shape)[::-1]
         batchnorm.blobs["y"].diff[...] = slope
@@ -99,8 +100,7 @@ def check_batchnorm_test(caffe):
         set_params(batchnorm, mean, variance, factor)
         same("BatchNorm in TEST", forward(batchnorm, x), normalised(x, mean / factor, variance / factor))
         others = np.concatenate([x[:1], 10 * x[1:]])
-        same("BatchNorm in TEST beside other images", forward(batchnorm, others)[0],
-             normalised(x[0], mean / factor, variance / factor))
+        same("BatchNorm in TEST beside other images", forward(batchnorm, others)[0], normalised(x[0], mean / factor, variance / factor))
 
 
 def check_nesterov(caffe):
@@ -223,8 +223,7 @@ def convolve(x, weights, pad, stride):
     """Cross-correlation of x (N x C x H x W) with weights (O x C x K x K), zeros around."""
     x, size = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), "constant"), weights.shape[2]
     starts = range(0, x.shape[2] - size + 1, stride)
-    sums = [[np.tensordot(x[:, :, i : i + size, j : j + size], weights, ([1, 2, 3], [1, 2, 3])) for j in starts]
-            for i in starts]
+    sums = [[np.tensordot(x[:, :, i : i + size, j : j + size], weights, ([1, 2, 3], [1, 2, 3])) for j in starts] for i in starts]
     return np.array(sums).transpose(2, 3, 0, 1)
 
 

@@ -1,4 +1,5 @@
 """A part of a data set as testing reads it: the LMDB in key order, the mean, and the images' names."""
+
 from __future__ import annotations
 
 import os
@@ -29,13 +30,14 @@ def open_part(data: str, split: str, crop: tuple[int, int, int], mean: np.ndarra
     count, shape = lmdbs.first(folder)
     shown = crop[:1] + ((side, side) if side else shape[1:])
     if shape[0] not in (1, 3) or min(shown[1:]) < crop[1]:
-        raise errors.Fail("%s holds images of %s, too small for this net's input of %s: enlarge them with --resize %d, test on another set, or %s"
-                          % (folder, _size(shown if side else shape), _size(crop), crop[1] * facts.RESIZE // facts.CROP, lmdbs.remedy(folder)))
+        raise errors.Fail(
+            "%s holds images of %s, too small for this net's input of %s: enlarge them with --resize %d, test on another set, or %s"
+            % (folder, _size(shown if side else shape), _size(crop), crop[1] * facts.RESIZE // facts.CROP, lmdbs.remedy(folder))
+        )
     if mean is None:
         mean = _mean(os.path.join(data, "mean.binaryproto"))
         if mean.shape != shape:
-            raise errors.Fail("%s/mean.binaryproto is of %s, the images of %s: %s"
-                              % (data, _size(mean.shape), _size(shape), lmdbs.remedy(folder)))
+            raise errors.Fail("%s/mean.binaryproto is of %s, the images of %s: %s" % (data, _size(mean.shape), _size(shape), lmdbs.remedy(folder)))
         mean = _as_shown(mean[None], shown)[0]
     elif len(mean) not in (1, crop[0]):
         raise errors.Fail("a mean of %d numbers for a net of %d channels: give one, or one for each (blue, green, red)" % (len(mean), crop[0]))
@@ -70,8 +72,7 @@ def _entries(part, size):
         for key, value in transaction.cursor():
             image, label = binary.read_datum(value)
             if image.shape != part.shape:
-                raise errors.Fail("%s holds images of %s and of %s: %s"
-                                  % (part.folder, _size(part.shape), _size(image.shape), lmdbs.remedy(part.folder)))
+                raise errors.Fail("%s holds images of %s and of %s: %s" % (part.folder, _size(part.shape), _size(image.shape), lmdbs.remedy(part.folder)))
             found.append((key.decode(), image, label))
             if len(found) == size:
                 yield found
@@ -84,8 +85,10 @@ def check_labels(part: Part, classes: int, net: str) -> None:
     """Fail, before anything is computed, where a label of the Part is none of the net's `classes`."""
     largest = max(label for entries in _entries(part, 1000) for *_, label in entries)
     if largest >= classes:
-        raise errors.Fail("%s holds labels up to %d, %s has %d classes: test it on a data set of its own (--data), or take this set's deploy net"
-                          % (part.folder, largest, net, classes))
+        raise errors.Fail(
+            "%s holds labels up to %d, %s has %d classes: test it on a data set of its own (--data), or take this set's deploy net"
+            % (part.folder, largest, net, classes)
+        )
 
 
 def names(data: str, split: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 Every function takes labels (int N) and probabilities (float N x K) and returns plain numbers or arrays. Intervals, tests
 and calibration are judging.py's.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -32,10 +33,8 @@ def mean_class_accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 def per_class(labels, probabilities, classes):
     """For each class a dict: name, n, precision, recall, f1 (0 to 1; 0 where undefined)."""
-    columns = metrics.precision_recall_fscore_support(
-        labels, predictions(probabilities), labels=range(len(classes)), zero_division=0)
-    return [dict(name=str(name), n=int(n), precision=float(p), recall=float(r), f1=float(f))
-            for name, p, r, f, n in zip(classes, *columns)]
+    columns = metrics.precision_recall_fscore_support(labels, predictions(probabilities), labels=range(len(classes)), zero_division=0)
+    return [dict(name=str(name), n=int(n), precision=float(p), recall=float(r), f1=float(f)) for name, p, r, f, n in zip(classes, *columns)]
 
 
 def summary(scores):

@@ -9,6 +9,7 @@ One .npz (read without pickle) with these arrays, N images and K classes:
     classes        str K          in the order of the columns
     split          str            the part: test, valid
 """
+
 from __future__ import annotations
 
 import os
@@ -25,8 +26,20 @@ from common import errors, files
 
 Scores = namedtuple("Scores", "keys names labels probabilities one_crop classes split")
 # What NumPy and zipfile raise on damaged bytes.
-DAMAGE = (ValueError, TypeError, SyntaxError, OSError, EOFError, NotImplementedError, RuntimeError, MemoryError, struct.error,
-          tokenize.TokenError, zlib.error, zipfile.BadZipFile)
+DAMAGE = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    tokenize.TokenError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 AGAIN = "make it again with `make eval AGAIN=1`"
 
 
@@ -50,8 +63,7 @@ def read(path: str, split: str | None = None) -> Scores:
     found = found._replace(split=str(found.split))
     _check(path, found)
     if split is not None and found.split != split:
-        raise errors.Fail("%s holds scores of the split %s, not %s: make it again with `make eval AGAIN=1 SPLIT=%s`"
-                          % (path, found.split, split, split))
+        raise errors.Fail("%s holds scores of the split %s, not %s: make it again with `make eval AGAIN=1 SPLIT=%s`" % (path, found.split, split, split))
     return found
 
 
@@ -85,5 +97,7 @@ def check_same_images(paths: Sequence[str], members: Sequence[Scores]) -> None:
     for path, other in zip(paths[1:], members[1:]):
         for name in ("split", "classes", "keys", "names", "labels"):
             if not np.array_equal(getattr(first, name), getattr(other, name)):
-                raise errors.Fail("%s and %s were not tested on the same images (their %s differ; n = %d and %d): test both "
-                                  "again with `make eval AGAIN=1`" % (paths[0], path, name, len(first.labels), len(other.labels)))
+                raise errors.Fail(
+                    "%s and %s were not tested on the same images (their %s differ; n = %d and %d): test both "
+                    "again with `make eval AGAIN=1`" % (paths[0], path, name, len(first.labels), len(other.labels))
+                )

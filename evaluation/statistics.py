@@ -4,6 +4,7 @@ Caffe's statistics are a running average over some 1,000 iterations; where the w
 weights long gone. Here they are the plain average over one pass of the training part, cropped and mirrored as in training, with the
 final weights. The PyTorch engine computes, in fp32. Writes RUN/statistics.json: accuracy on the TEST part, "stored" and "anew" (0 to 1).
 """
+
 import argparse
 import json
 import os
@@ -54,8 +55,10 @@ def main():
         json.dump(said, f, indent=1)
         f.write("\n")
     images = solver.test_iter[0] * nets.data_layer(net, m.TEST).data_param.batch_size
-    print("%s: %.2f%% with the stored statistics, %.2f%% with statistics of %d batches anew (n = %s)"
-          % (args.run, 100 * stored, 100 * anew, batches, format(images, ",")))
+    print(
+        "%s: %.2f%% with the stored statistics, %.2f%% with statistics of %d batches anew (n = %s)"
+        % (args.run, 100 * stored, 100 * anew, batches, format(images, ","))
+    )
 
 
 if __name__ == "__main__":

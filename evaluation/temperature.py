@@ -6,6 +6,7 @@ A temperature T divides the logits: the order of the classes stays, their probab
 makes the labels of every second image most likely (Guo et al., 2017); the expected calibration error is of the other images.
 `python3 -m deploy.card` divides the final layer by it, so that every file of the network gives calibrated probabilities.
 """
+
 import argparse
 import json
 import os
@@ -32,8 +33,10 @@ def tempered(probabilities, temperature):
 
 def fitted(labels, probabilities):
     """The temperature under which `labels` (int N) are most likely."""
+
     def loss(temperature):
         return -np.log(np.maximum(tempered(probabilities, temperature)[np.arange(len(labels)), labels], SMALLEST)).mean()
+
     return float(optimize.minimize_scalar(loss, bounds=BETWEEN, method="bounded").x)
 
 
@@ -42,8 +45,7 @@ def judged(labels, probabilities):
     even = np.arange(len(labels)) % 2 == 0
     temperature = round(fitted(labels[even], probabilities[even]), 3)
     ece = [judging.calibration(labels[~even], shares[~even])[0] for shares in (probabilities, tempered(probabilities, temperature))]
-    return {"temperature": temperature, "fitted_on": int(even.sum()), "n": int((~even).sum()),
-            "ece_before": round(ece[0], 4), "ece": round(ece[1], 4)}
+    return {"temperature": temperature, "fitted_on": int(even.sum()), "n": int((~even).sum()), "ece_before": round(ece[0], 4), "ece": round(ece[1], 4)}
 
 
 @errors.main

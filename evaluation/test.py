@@ -5,6 +5,7 @@
 
 Writes RUN/scores_valid.npz (evaluation/scores.py) and RUN/metrics_valid.json.
 """
+
 import argparse
 import contextlib
 import json
@@ -43,24 +44,30 @@ def score(test, part, split, classes):
     if blank:
         print("warning: %d of the %d images in %s are blank" % (blank, len(keys), part.folder), file=sys.stderr)
     names = [part.names.get(key, "") for key in keys]
-    return scores_file.Scores(
-        np.array(keys), np.array(names), np.concatenate(labels), np.concatenate(ten), np.concatenate(one), np.array(classes), split)
+    return scores_file.Scores(np.array(keys), np.array(names), np.concatenate(labels), np.concatenate(ten), np.concatenate(one), np.array(classes), split)
 
 
 def _refuse_blank(part, blank, seen):
     """Fail when all images so far are blank: some copies of FER2013 withhold the pixels of PrivateTest."""
     if blank == seen:
-        raise errors.Fail("the images in %s are blank (this copy of the data withholds their pixels): test on another part, "
-                          "SPLIT=valid, or get the complete file and %s" % (part.folder, lmdbs.remedy(part.folder)))
+        raise errors.Fail(
+            "the images in %s are blank (this copy of the data withholds their pixels): test on another part, "
+            "SPLIT=valid, or get the complete file and %s" % (part.folder, lmdbs.remedy(part.folder))
+        )
 
 
 def inputs(deploy, weights_path, data_folder, split, engine, folded, mean=None, scale=1.0, side=None):
     """What decides a result, by content; None where data_prep's manifest is not there to say what the data are. Arguments as those of `run`."""
     with contextlib.suppress(errors.Fail, KeyError):
         manifest = built.manifest(data_folder)
-        return {"deploy_sha256": files.sha256(deploy), "weights_sha256": files.sha256(weights_path), "engine": engine, "folded": folded,
-                "data": [manifest["parts"][split][what] for what in ("pixels_sha256", "table_sha256")] + manifest["mean"],
-                **({"shown": [None if mean is None else mean.tolist(), scale, side]} if mean is not None or scale != 1 or side else {})}
+        return {
+            "deploy_sha256": files.sha256(deploy),
+            "weights_sha256": files.sha256(weights_path),
+            "engine": engine,
+            "folded": folded,
+            "data": [manifest["parts"][split][what] for what in ("pixels_sha256", "table_sha256")] + manifest["mean"],
+            **({"shown": [None if mean is None else mean.tolist(), scale, side]} if mean is not None or scale != 1 or side else {}),
+        }
     return None
 
 
@@ -93,9 +100,16 @@ def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None
     scores_file.write(os.path.join(out, "scores_%s.npz" % split), scores)
     summary = metrics.summary(scores)
     summary["made_from"] = {
-        "net": net.name, "deploy": deploy, "weights": weights_path, "weights_sha256": files.sha256(weights_path),
+        "net": net.name,
+        "deploy": deploy,
+        "weights": weights_path,
+        "weights_sha256": files.sha256(weights_path),
         "inputs": inputs(deploy, weights_path, data_folder, split, engine, folded, mean, scale, side),
-        "lmdb": part.folder, "crops": facts.CROPS, "engine": engine, "folded": folded, "images_per_second": round(len(scores.labels) / seconds, 1),
+        "lmdb": part.folder,
+        "crops": facts.CROPS,
+        "engine": engine,
+        "folded": folded,
+        "images_per_second": round(len(scores.labels) / seconds, 1),
     }
     if mean is not None or scale != 1 or side or part.shown != part.shape:
         summary["made_from"].update(mean=[float(x) for x in part.mean.mean(axis=(1, 2))], scale=scale, shown="x".join(map(str, part.shown)))
@@ -110,8 +124,10 @@ def notes(net, weights_path, part, mean):
     said = []
     beside = os.path.dirname(weights_path)
     if mean is None and not kept_runs.read(beside) and not os.path.exists(os.path.join(beside, FACTS)):
-        said.append("the mean subtracted is that of %s (%s); for the network's own give --mean" % (
-            os.path.dirname(part.folder), " ".join("%.4g" % x for x in part.mean.mean(axis=(1, 2)))))
+        said.append(
+            "the mean subtracted is that of %s (%s); for the network's own give --mean"
+            % (os.path.dirname(part.folder), " ".join("%.4g" % x for x in part.mean.mean(axis=(1, 2))))
+        )
     if part.shown != part.shape:
         said.append("images of %s are shown as %s" % tuple("x".join(map(str, shape)) for shape in (part.shape, part.shown)))
     if net.layer[-1].type != "Softmax":
@@ -134,8 +150,12 @@ def main():
     parser.add_argument("--data", default="data/ferplus", help="folder with SPLIT_lmdb and mean.binaryproto")
     parser.add_argument("--split", default="test", help="test (PrivateTest, the paper's) or valid (PublicTest)")
     parser.add_argument("--out", help="folder for the scores (default: the weights' folder)")
-    parser.add_argument("--mean", nargs="+", metavar="V", help="what the network wants subtracted: a number, one for each channel (blue, green, red), "
-                        "or a mean file (default: the data set's)")
+    parser.add_argument(
+        "--mean",
+        nargs="+",
+        metavar="V",
+        help="what the network wants subtracted: a number, one for each channel (blue, green, red), or a mean file (default: the data set's)",
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="what pixels are multiplied by after that, such as 0.00390625")
     parser.add_argument("--resize", type=int, metavar="SIDE", help="resize the images to it before they are cropped")
     parser.add_argument("--unfolded", action="store_true", help="keep BatchNorm and Scale as layers")
@@ -146,13 +166,30 @@ def main():
     args = parser.parse_args()
     out = args.out or os.path.dirname(args.weights) or "."
     made = os.path.join(out, "metrics_%s.json" % args.split)
-    if args.if_changed and os.path.exists(made) and is_same(made, inputs(
-            args.deploy, args.weights, args.data, args.split, args.engine, not args.unfolded, data.own_mean(args.mean), args.scale, args.resize)):
+    if (
+        args.if_changed
+        and os.path.exists(made)
+        and is_same(
+            made, inputs(args.deploy, args.weights, args.data, args.split, args.engine, not args.unfolded, data.own_mean(args.mean), args.scale, args.resize)
+        )
+    ):
         os.utime(made)  # make goes by times, and found something newer
         print("%s stands: nothing that it was made from has changed" % made, file=sys.stderr)
         return
-    summary = run(args.deploy, args.weights, args.data, args.split, out, not args.unfolded, args.workers,
-                  args.gpu, args.engine, data.own_mean(args.mean), args.scale, args.resize)
+    summary = run(
+        args.deploy,
+        args.weights,
+        args.data,
+        args.split,
+        out,
+        not args.unfolded,
+        args.workers,
+        args.gpu,
+        args.engine,
+        data.own_mean(args.mean),
+        args.scale,
+        args.resize,
+    )
     print(table(summary))
     print("\nwrote %s" % os.path.join(out, "{scores_%s.npz,metrics_%s.json}" % (args.split, args.split)))
 

@@ -4,6 +4,7 @@
 
 Each also without the images that the training part holds too (duplicates.csv).
 """
+
 from __future__ import annotations
 
 import argparse

@@ -6,6 +6,7 @@
 The rest of the repository imports single modules of this package, on Pythons without ONNX Runtime too: hence nothing is loaded here
 before it is asked for.
 """
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,10 @@ __all__ = ["Fail", "Predictor", "__version__"]
 def __getattr__(name: str) -> Any:
     if name == "Predictor":
         from fer_lite.predict import Predictor
+
         return Predictor
     if name == "Fail":
         from fer_lite.errors import Fail
+
         return Fail
     raise AttributeError("module fer_lite has no attribute %r" % name)

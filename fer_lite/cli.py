@@ -10,6 +10,7 @@
 Faces are found by YuNet (fer_lite/yunet, MIT licence); `--faces given` takes each image for a face. An expression is what a
 face shows, not what a person feels: see models/README.md before any use.
 """
+
 import argparse
 import contextlib
 import csv
@@ -35,8 +36,18 @@ def records(frame, found):
 def csv_row(record, classes):
     """A record as the values of CSV_COLUMNS and the classes."""
     box, probabilities = record["box"] or [""] * 4, record["probabilities"] or {}
-    return [record["file"], record.get("frame", ""), record.get("time", ""), record.get("track", ""), *box, record.get("score") or "", _blank(record.get("roll")), record["label"] or "",
-            *(probabilities.get(name, "") for name in classes), record.get("problem", "")]
+    return [
+        record["file"],
+        record.get("frame", ""),
+        record.get("time", ""),
+        record.get("track", ""),
+        *box,
+        record.get("score") or "",
+        _blank(record.get("roll")),
+        record["label"] or "",
+        *(probabilities.get(name, "") for name in classes),
+        record.get("problem", ""),
+    ]
 
 
 def _blank(value):
@@ -76,7 +87,12 @@ def line(record):
         return "%s  %s" % (where, record["problem"])
     best = sorted(record["probabilities"].items(), key=lambda each: -each[1])[:2]
     return "%s  %-9s  %s  at %d,%d  %d x %d  roll %s" % (
-        where, record["label"], "  ".join("%s %3.0f%%" % (name, 100 * share) for name, share in best), *record["box"], "-" if record["roll"] is None else record["roll"])
+        where,
+        record["label"],
+        "  ".join("%s %3.0f%%" % (name, 100 * share) for name, share in best),
+        *record["box"],
+        "-" if record["roll"] is None else record["roll"],
+    )
 
 
 @errors.main
@@ -84,6 +100,7 @@ def main():
     warnings.simplefilter("ignore")  # Pillow's of odd files; what matters is said in our one line
     if sys.argv[1:2] == ["serve"]:
         from fer_lite import serve  # the extra [api]
+
         return serve.main(sys.argv[2:])
     if sys.argv[1:2] == ["verify"]:
         return verify.main(sys.argv[2:])
@@ -93,7 +110,7 @@ def main():
     parser.add_argument("--model", default=DEFAULT, help="folder in models/ or exports/, or an .onnx file; A+B averages two (default: %(default)s)")
     parser.add_argument("--faces", choices=("detect", "given"), default="detect", help="find faces, or take each image for one")
     parser.add_argument("--crops", type=int, choices=(1, 10), help="the paper's ten crops, averaged, or the centre alone (default: the model's)")
-    parser.add_argument("--threshold", type=float, default=0, metavar="P", help="label faces whose best probability is below it \"uncertain\"")
+    parser.add_argument("--threshold", type=float, default=0, metavar="P", help='label faces whose best probability is below it "uncertain"')
     parser.add_argument("--format", choices=("table", "json", "csv"), help="table, lines of JSON, or CSV (default: a table on a terminal, else JSON)")
     parser.add_argument("--csv", action="store_const", const="csv", dest="format", help="--format csv")
     parser.add_argument("--draw", metavar="OUT", help="draw the faces on a copy: a file for one source, else a folder")
@@ -101,8 +118,13 @@ def main():
     parser.add_argument("--smooth", type=_positive, metavar="SECONDS", help="average each face's probabilities over so many seconds of a video or camera")
     parser.add_argument("--limit", type=int, help="at most so many frames of each video or camera")
     parser.add_argument("--score", type=float, default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
-    parser.add_argument("--search", type=int, default=faces.LARGEST_SIDE, metavar="PIXELS",
-                        help="faces are searched with the image at this size; larger finds smaller faces (default: %(default)s)")
+    parser.add_argument(
+        "--search",
+        type=int,
+        default=faces.LARGEST_SIDE,
+        metavar="PIXELS",
+        help="faces are searched with the image at this size; larger finds smaller faces (default: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, help="cores to use (default: all)")
     args = parser.parse_args()
     predictor = Predictor(args.model, args.faces, args.crops and args.crops == 10, args.score, args.search, args.threads, args.threshold)
@@ -126,6 +148,7 @@ def main():
 
     shown, failed = progress.Bar(), 0
     for done, source in enumerate(found):
+
         def tell(frame, done=done, camera=video.is_camera(source)):
             share = (done + min(1.0, (frame.time or 0) / (frame.lasts or 1))) / len(found)
             shown.update(frame.file, None if camera else share, frame.frame)
@@ -151,4 +174,3 @@ def _positive(text):
     if not 0 < value < 1000:
         raise argparse.ArgumentTypeError("%s is not between 0 and 1000" % text)
     return value
-

@@ -1,4 +1,5 @@
 """Whether a video file is as long as it says itself. A number of frames says less: MKV, WebM and TS store none, and OpenCV then guesses one."""
+
 from __future__ import annotations
 
 import os
@@ -40,9 +41,9 @@ def pictures_end(path: str, counted: float | None) -> float | None:
             long = data[at + 4] == 1  # 8 bytes for a time in place of 4
             times = at + (24 if long else 16)
             if name == b"mvhd":
-                ticks = int.from_bytes(data[times:times + 4], "big")
-            elif any(data[times + (68 if long else 64):][:4]):  # the width, after the matrix
-                ends.append(int.from_bytes(data[times + 8:times + (16 if long else 12)], "big"))
+                ticks = int.from_bytes(data[times : times + 4], "big")
+            elif any(data[times + (68 if long else 64) :][:4]):  # the width, after the matrix
+                ends.append(int.from_bytes(data[times + 8 : times + (16 if long else 12)], "big"))
             at = data.find(name, at + 4)
     return max(ends) / ticks if ends and ticks else None
 
@@ -78,6 +79,7 @@ def _riff(f, size):
 
 def _matroska(f, size):
     """The end of a Matroska file's segment. A length is coded in as many bytes as its first byte has leading zeros, and one."""
+
     def length():
         first = f.read(1)[0]
         bytes_ = 9 - first.bit_length()

@@ -1,4 +1,5 @@
 """Writing drawn copies: images, and videos that keep their frames' times. Each is put in its place when it is whole."""
+
 from __future__ import annotations
 
 import contextlib

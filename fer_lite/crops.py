@@ -1,4 +1,5 @@
 """What every image goes through, in training and in use: the resize to 36x36 (III-C), and the ten crops of the paper's test (III-D)."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -25,7 +26,7 @@ def ten_crops(images: np.ndarray, mean: np.ndarray | np.float32, size: int) -> n
     images = images.astype(np.float32) - mean
     corners = [(y, x) for y in (0, height - size) for x in (0, width - size)]
     centre = ((height - size) // 2, (width - size) // 2)
-    five = np.stack([images[..., y:y + size, x:x + size] for y, x in corners + [centre]], axis=1)
+    five = np.stack([images[..., y : y + size, x : x + size] for y, x in corners + [centre]], axis=1)
     return np.concatenate([five, five[..., ::-1]], axis=1)
 
 

@@ -1,4 +1,5 @@
 """Faces, labels and probabilities drawn on a copy of an image."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -51,10 +52,19 @@ def _place(text, capital, box, taken, others, shape):
         size, capital, wide = size * shape[1] / wide, capital * shape[1] / wide, shape[1]
     wide, high = round(wide), round(1.8 * capital)
     x, y, width, height = box
-    rows = [y - high, y + height + 1, *(top for step in range(1, 2 + shape[0] // high) for top in (y - high - step * high, y + height + 1 + step * high)),
-            *(top for _, at, _, tall in taken for top in (at - high, at + tall))]
-    places = np.array([(max(0, min(left, shape[1] - wide)), max(0, min(top, shape[0] - high)), wide, high)
-                       for top in rows for left in (x, x + width - wide, x + width, x - wide)])
+    rows = [
+        y - high,
+        y + height + 1,
+        *(top for step in range(1, 2 + shape[0] // high) for top in (y - high - step * high, y + height + 1 + step * high)),
+        *(top for _, at, _, tall in taken for top in (at - high, at + tall)),
+    ]
+    places = np.array(
+        [
+            (max(0, min(left, shape[1] - wide)), max(0, min(top, shape[0] - high)), wide, high)
+            for top in rows
+            for left in (x, x + width - wide, x + width, x - wide)
+        ]
+    )
     clear, fair = (tracks.common(places[:, None], np.reshape(boxes, (-1, 4))).sum(axis=1) for boxes in (taken, [box, *others]))
     away = abs(places[:, 1] - rows[0]) + 0.5 * abs(places[:, 0] - x)
     return tuple(int(v) for v in places[np.lexsort((fair + 0.1 * wide * away, clear))[0]]), size

@@ -1,4 +1,5 @@
 """What a user did wrong, said in one line: Fail carries the sentence, main() prints it and sets the exit status."""
+
 from __future__ import annotations
 
 import functools

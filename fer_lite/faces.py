@@ -9,6 +9,7 @@ YuNet finds tilted faces too, with less confidence, but takes many of them for u
 degrees, and can be upright's on a face that stands on its head. So a face of which it is sure, with level eyes, is taken as it is;
 any other is looked at again in its own neighbourhood, turned, and stands as it does where YuNet is surest (docs/predict.md).
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -109,8 +110,7 @@ def _upright(yunet, image, score, largest_side):
         each = Found(tuple(int(round(v / scale)) for v in row[:4]), float(row[14]), _roll(row), None)
         x, y, width, height = each.box
         sure = each.score >= SURE and abs(each.roll) < LEVEL
-        found.append(each if sure or min(width, height) < 1 else
-                     _stands(yunet, image, x + width / 2, y + height / 2, (width * height) ** 0.5, score) or each)
+        found.append(each if sure or min(width, height) < 1 else _stands(yunet, image, x + width / 2, y + height / 2, (width * height) ** 0.5, score) or each)
     return found
 
 
@@ -134,6 +134,7 @@ def _turned(yunet, image, score, largest_side):
 
 def _stands(yunet, image, x, y, size, score, level=False):
     """The face around (x, y), of `size` pixels, as it stands: a Found, None where it is level (unless `level`) or there is none."""
+
     def look(x, y, roll):
         rows = _rows(yunet, view(image, x, y, AROUND * size, roll, LOCAL), WEAK)
         return max(rows, key=lambda row: row[14] - abs(row[:2] + row[2:4] / 2 - LOCAL / 2).max() / LOCAL, default=None)
@@ -157,8 +158,12 @@ def _stands(yunet, image, x, y, size, score, level=False):
     width, height = row[2:4] * AROUND * size / LOCAL
     cos, sin = abs(math.cos(math.radians(roll))), abs(math.sin(math.radians(roll)))
     wide, high = width * cos + height * sin, width * sin + height * cos
-    return Found((int(round(x - wide / 2)), int(round(y - high / 2)), int(round(wide)), int(round(high))), float(best), roll,
-                 (x, y, SQUARE * (width * height) ** 0.5, roll))
+    return Found(
+        (int(round(x - wide / 2)), int(round(y - high / 2)), int(round(wide)), int(round(high))),
+        float(best),
+        roll,
+        (x, y, SQUARE * (width * height) ** 0.5, roll),
+    )
 
 
 def _roll(row):

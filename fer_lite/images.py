@@ -1,4 +1,5 @@
 """What is asked of OpenCV and of an image's size before a frame or a picture is read."""
+
 from __future__ import annotations
 
 import cv2

@@ -1,4 +1,5 @@
 """The files of an exported network's folder, named once, and the facts in one of them. Needs no package."""
+
 from __future__ import annotations
 
 import json

@@ -1,4 +1,5 @@
 """Where drawn copies go: every path is known, and held against every input, before the first face."""
+
 from __future__ import annotations
 
 import os
@@ -69,8 +70,7 @@ def _hold(paths, inputs, named):
             raise errors.Fail("%s is there, beside the inputs, and may be yours: choose another --draw (DRAW=)" % path)
         other = written.setdefault(_place(path, folder), source)
         if other != source:
-            raise errors.Fail("%s and %s would both be drawn to %s: draw them one after the other, or give the folder that holds both"
-                              % (other, source, path))
+            raise errors.Fail("%s and %s would both be drawn to %s: draw them one after the other, or give the folder that holds both" % (other, source, path))
 
 
 def _file(path):

@@ -7,6 +7,7 @@
 Faces are found by YuNet (fer_lite/yunet, MIT licence); `find="given"` takes each image for a face. An expression is what a
 face shows, not what a person feels: see models/README.md before any use.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -27,8 +28,16 @@ UNCERTAIN = "uncertain"
 class Predictor:
     """A network with a face detector in front: called with an image, it gives a list of the faces in it. Any number of threads may share one."""
 
-    def __init__(self, model: str | os.PathLike[str] = DEFAULT, find: str = "detect", ten_crops: bool | None = None, score: float = faces.SCORE,
-                 largest_side: int = faces.LARGEST_SIDE, threads: int | None = None, threshold: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT,
+        find: str = "detect",
+        ten_crops: bool | None = None,
+        score: float = faces.SCORE,
+        largest_side: int = faces.LARGEST_SIDE,
+        threads: int | None = None,
+        threshold: float = 0.0,
+    ) -> None:
         """`model`: a folder of models/ or exports/, or one of its .onnx files (model_int8.onnx), here or in this repository; several
         with "+" between them are the paper's ensemble: their probabilities are averaged;
         `find`: "detect", or "given" where images are faces already; `ten_crops`: the paper's ten, averaged, or the centre
@@ -92,9 +101,13 @@ class Predictor:
 
     def _face(self, found, shares):
         best = int(shares.argmax())
-        return {"box": list(found.box), "score": None if found.score is None else round(found.score, 4), "roll": None if found.roll is None else round(found.roll),
-                "label": self.classes[best] if shares[best] >= self.threshold else UNCERTAIN,
-                "probabilities": {name: round(float(share), 6) for name, share in zip(self.classes, shares)}}
+        return {
+            "box": list(found.box),
+            "score": None if found.score is None else round(found.score, 4),
+            "roll": None if found.roll is None else round(found.roll),
+            "label": self.classes[best] if shares[best] >= self.threshold else UNCERTAIN,
+            "probabilities": {name: round(float(share), 6) for name, share in zip(self.classes, shares)},
+        }
 
     def scores(self, cuts: list[np.ndarray]) -> np.ndarray:
         """float32 N x classes of N faces as faces.cut gives them (uint8 3 x S x S)."""
@@ -102,7 +115,7 @@ class Predictor:
         if self.ten_crops:
             return crops.ten_crop_mean(self.network, stack, np.float32(0), self.size)[0]
         side = (stack.shape[-1] - self.size) // 2
-        return self.network.probabilities(stack[..., side:side + self.size, side:side + self.size].astype(np.float32))
+        return self.network.probabilities(stack[..., side : side + self.size, side : side + self.size].astype(np.float32))
 
 
 def _member(path, threads):
@@ -117,8 +130,7 @@ def _member(path, threads):
         classes, size = json.loads(about["classes"]), int(about["crop"])
         shown = int(about.get("crops", facts.get("crops", 10)))
     except (KeyError, TypeError, ValueError):
-        raise errors.Fail("%s is no network of this project (its metadata name no classes): take one that `make export` wrote"
-                          % path) from None
+        raise errors.Fail("%s is no network of this project (its metadata name no classes): take one that `make export` wrote" % path) from None
     if about.get("output") == "logits":
         raise errors.Fail("%s gives scores, not probabilities: export it again without LOGITS=1" % path)
     return runtimes.of_session(session), classes, size, shown
@@ -140,5 +152,7 @@ def _model_file(model):
                 raise errors.Fail("%s is no ONNX model: take a model.onnx or the folder that holds one (`make export` writes it)" % place)
             return place
     there = sorted(os.listdir(os.path.join(names.ROOT, "models"))) if os.path.isdir(os.path.join(names.ROOT, "models")) else []
-    raise errors.Fail("there is no model %s (in models/: %s): MODEL is a folder that `make export` wrote, or its model.onnx"
-                      % (model, ", ".join(name for name in there if os.path.isdir(os.path.join(names.ROOT, "models", name))) or "none"))
+    raise errors.Fail(
+        "there is no model %s (in models/: %s): MODEL is a folder that `make export` wrote, or its model.onnx"
+        % (model, ", ".join(name for name in there if os.path.isdir(os.path.join(names.ROOT, "models", name))) or "none")
+    )

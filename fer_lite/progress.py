@@ -1,4 +1,5 @@
 """How far the work is, on stderr: a bar with the time left on a terminal, a plain line now and then without one."""
+
 from __future__ import annotations
 
 import os
@@ -31,7 +32,7 @@ class Bar:
         text = bar + ("%d frames" % count if share is None else "%3d%%" % (100 * share)) + left + "  " + name
         self.clear()
         self.drawn = self.terminal
-        self.stream.write(text[:width(self.stream) - 1] if self.terminal else text + "\n")
+        self.stream.write(text[: width(self.stream) - 1] if self.terminal else text + "\n")
         self.stream.flush()
 
     def say(self, line: str) -> None:

@@ -3,6 +3,7 @@
 Every Runtime takes float32 N x 3 x 32 x 32, BGR, 0 to 255 (not centred), and gives float32 N x classes. Needs numpy,
 OpenCV 4 and ONNX Runtime alone.
 """
+
 from __future__ import annotations
 
 import functools
@@ -44,8 +45,8 @@ def of_session(made: onnxruntime.InferenceSession, name: str = "ONNX Runtime") -
     data = made.get_inputs()[0]
 
     def probabilities(crops):
-        crops = crops[:, :data.shape[1]]  # faces are grey on all three channels: a network of one takes the first
-        parts = [crops[i:i + 1] for i in range(len(crops))] if data.shape[0] == 1 else [crops]
+        crops = crops[:, : data.shape[1]]  # faces are grey on all three channels: a network of one takes the first
+        parts = [crops[i : i + 1] for i in range(len(crops))] if data.shape[0] == 1 else [crops]
         return np.concatenate([made.run(None, {data.name: part})[0] for part in parts])
 
     return Runtime(name, probabilities)
@@ -53,8 +54,7 @@ def of_session(made: onnxruntime.InferenceSession, name: str = "ONNX Runtime") -
 
 def ensemble(members: Sequence[Runtime]) -> Runtime:
     """A Runtime whose probabilities are the mean of its members' (the paper's III-D)."""
-    return Runtime(" + ".join(member.name for member in members),
-                   lambda crops: np.mean([member.probabilities(crops) for member in members], axis=0))
+    return Runtime(" + ".join(member.name for member in members), lambda crops: np.mean([member.probabilities(crops) for member in members], axis=0))
 
 
 def opencv_onnx(path: str, name: str = "OpenCV, ONNX importer", one_by_one: bool = False) -> Runtime:
@@ -74,15 +74,19 @@ def opencv_caffe(prototxt: str, caffemodel: str, mean: np.ndarray, name: str = "
 def of_folder(folder: str, mean: np.ndarray) -> list[tuple[str, Callable[[], Runtime]]]:
     """Every Runtime of an exported network, int8 last (where the folder has it), as (name, function that opens it). One thread each: for
     a few crops more are slower."""
+
     def path(name):
         return os.path.join(folder, name)
 
-    found = [("OpenCV, Caffe importer, " + prototxt, functools.partial(opencv_caffe, path(prototxt), path(caffemodel), mean))
-             for prototxt, caffemodel in names.CAFFE]
+    found = [
+        ("OpenCV, Caffe importer, " + prototxt, functools.partial(opencv_caffe, path(prototxt), path(caffemodel), mean)) for prototxt, caffemodel in names.CAFFE
+    ]
     for file in (names.FLOAT, names.BATCH1):
         if os.path.exists(path(file)):
-            found += [("OpenCV, ONNX importer, " + file, functools.partial(opencv_onnx, path(file), one_by_one=file == names.BATCH1)),
-                      ("ONNX Runtime, " + file, functools.partial(onnx_runtime, path(file), threads=1))]
+            found += [
+                ("OpenCV, ONNX importer, " + file, functools.partial(opencv_onnx, path(file), one_by_one=file == names.BATCH1)),
+                ("ONNX Runtime, " + file, functools.partial(onnx_runtime, path(file), threads=1)),
+            ]
     if os.path.exists(path(names.INT8)):
         found.append(("ONNX Runtime, " + names.INT8, functools.partial(onnx_runtime, path(names.INT8), threads=1)))
     return found
@@ -97,7 +101,7 @@ def _opencv(path, work):
 
 def _forward(net, crops, one_by_one=False):
     found = []
-    for part in ([crops[i:i + 1] for i in range(len(crops))] if one_by_one else [crops]):
+    for part in [crops[i : i + 1] for i in range(len(crops))] if one_by_one else [crops]:
         net.setInput(np.ascontiguousarray(part))
         found.append(net.forward().reshape(len(part), -1).copy())
     return np.concatenate(found)

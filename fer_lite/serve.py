@@ -6,6 +6,7 @@
 It answers this machine alone unless --host says otherwise; it has neither encryption nor passwords, so put a proxy that has in front
 of it before others reach it. Images are held in memory while they are read, and nowhere else. Needs the extra [api].
 """
+
 from __future__ import annotations
 
 import argparse
@@ -64,23 +65,56 @@ OPTIONS: dict[str, Any] = {"http": Patient, "server_header": False, "timeout_kee
 def _openapi(classes):
     """The OpenAPI description of what `application` answers."""
     number, text = {"type": "number"}, {"type": "string"}
-    face = {"type": "object", "properties": {
-        "box": {"type": "array", "items": {"type": "integer"}, "minItems": 4, "maxItems": 4, "description": "x, y, width, height in pixels of the upright image"},
-        "score": dict(number, description="the detector's, 0 to 1"), "roll": dict(number, description="degrees by which the face is tilted, clockwise"),
-        "label": dict(text, enum=[*classes, "uncertain"]), "probabilities": {"type": "object", "properties": {name: number for name in classes}}}}
+    face = {
+        "type": "object",
+        "properties": {
+            "box": {
+                "type": "array",
+                "items": {"type": "integer"},
+                "minItems": 4,
+                "maxItems": 4,
+                "description": "x, y, width, height in pixels of the upright image",
+            },
+            "score": dict(number, description="the detector's, 0 to 1"),
+            "roll": dict(number, description="degrees by which the face is tilted, clockwise"),
+            "label": dict(text, enum=[*classes, "uncertain"]),
+            "probabilities": {"type": "object", "properties": {name: number for name in classes}},
+        },
+    }
     problem = {"type": "object", "properties": {"error": text}}
 
     def answer(description, schema):
         return {"description": description, "content": {"application/json": {"schema": schema}}}
 
-    refusals = {"400": "the body is not an image that is read", "408": "the body took too long", "413": "the image has too many bytes or pixels",
-                "503": "too many images at once: try again"}
-    return {"openapi": "3.1.0", "info": {"title": "fer-lite", "version": __version__}, "paths": {
-        "/predict": {"post": {"summary": "The faces in an image, and what they express", "requestBody": {"required": True, "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")}},
-            "responses": {"200": answer("the faces, the largest first", {"type": "object", "properties": {"faces": {"type": "array", "items": face}}}),
-                          **{status: answer(why, problem) for status, why in refusals.items()}}}},
-        "/health": {"get": {"summary": "Whether it serves", "responses": {"200": answer("it does", {"type": "object", "properties": {"version": text}})}}}}}
+    refusals = {
+        "400": "the body is not an image that is read",
+        "408": "the body took too long",
+        "413": "the image has too many bytes or pixels",
+        "503": "too many images at once: try again",
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "fer-lite", "version": __version__},
+        "paths": {
+            "/predict": {
+                "post": {
+                    "summary": "The faces in an image, and what they express",
+                    "requestBody": {
+                        "required": True,
+                        "content": {
+                            kind: {"schema": {"type": "string", "format": "binary"}}
+                            for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+                        },
+                    },
+                    "responses": {
+                        "200": answer("the faces, the largest first", {"type": "object", "properties": {"faces": {"type": "array", "items": face}}}),
+                        **{status: answer(why, problem) for status, why in refusals.items()},
+                    },
+                }
+            },
+            "/health": {"get": {"summary": "Whether it serves", "responses": {"200": answer("it does", {"type": "object", "properties": {"version": text}})}}},
+        },
+    }
 
 
 def application(predictor: Predictor, at_once: int = 2, waiting: int = 16, largest: int = LARGEST, pixels: int = PIXELS) -> Starlette:
@@ -114,12 +148,15 @@ def application(predictor: Predictor, at_once: int = 2, waiting: int = 16, large
     def refused(_: Request, problem: Any) -> JSONResponse:
         return JSONResponse({"error": problem.detail}, problem.status_code, problem.headers)
 
-    return Starlette(routes=[
-        Route("/predict", predict, methods=["POST"]),
-        Route("/openapi.json", lambda request: JSONResponse(described)),
-        Route("/health", lambda request: JSONResponse({"version": __version__})),
-        Route("/", lambda request: HTMLResponse(PAGE % __version__, headers={"Content-Security-Policy": POLICY})),
-    ], exception_handlers={HTTPException: refused})
+    return Starlette(
+        routes=[
+            Route("/predict", predict, methods=["POST"]),
+            Route("/openapi.json", lambda request: JSONResponse(described)),
+            Route("/health", lambda request: JSONResponse({"version": __version__})),
+            Route("/", lambda request: HTMLResponse(PAGE % __version__, headers={"Content-Security-Policy": POLICY})),
+        ],
+        exception_handlers={HTTPException: refused},
+    )
 
 
 async def _body(request, largest):
@@ -137,7 +174,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--model", default=DEFAULT)
     parser.add_argument("--score", type=float, default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
-    parser.add_argument("--threshold", type=float, default=0, metavar="P", help="label faces whose best probability is below it \"uncertain\"")
+    parser.add_argument("--threshold", type=float, default=0, metavar="P", help='label faces whose best probability is below it "uncertain"')
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="images that are looked at together (default: %(default)s)")
     args = parser.parse_args(arguments)
     predictor = Predictor(args.model, score=args.score, threads=1, threshold=args.threshold)

@@ -2,6 +2,7 @@
 
 What a file claims is checked before it is decoded: kind, size, pixels. A problem of one file is an errors.Fail that names it.
 """
+
 from __future__ import annotations
 
 import collections
@@ -43,8 +44,10 @@ def expand(names: Iterable[str]) -> list[str]:
         if os.path.isdir(name):
             inside, hidden, others = _inside(name)
             notes = ["%d hidden" % hidden] if hidden else []
-            notes += ["%d %s (%s)" % (count, kind, "pip install 'fer-lite[heif]'" if kind in HEIF else "no image that is read here")
-                      for kind, count in sorted(others.items())]
+            notes += [
+                "%d %s (%s)" % (count, kind, "pip install 'fer-lite[heif]'" if kind in HEIF else "no image that is read here")
+                for kind, count in sorted(others.items())
+            ]
             if notes:
                 print("%s: left out: %s" % (name, ", ".join(notes)), file=sys.stderr)
             if not inside:
@@ -64,8 +67,11 @@ def _inside(folder):
         below = os.path.relpath(place, folder).split(os.sep)
         for file in files:
             kind = os.path.splitext(file)[1].lower()
-            if file.startswith(".") or file in ("Thumbs.db", "desktop.ini") or any(
-                    part == "__MACOSX" or part.startswith(".") and part != "." for part in below):
+            if (
+                file.startswith(".")
+                or file in ("Thumbs.db", "desktop.ini")
+                or any(part == "__MACOSX" or part.startswith(".") and part != "." for part in below)
+            ):
                 hidden += 1
             elif kind in READ + video.FILES or kind in HEIF and pillow_heif:
                 inside.append(os.path.join(place, file))
@@ -100,14 +106,15 @@ def read_image(what: Any, pixels: int = images.LARGEST_PIXELS) -> np.ndarray:
         return _of_bytes(bytes(what), "the image", pixels)
     if isinstance(what, (str, os.PathLike)):
         return _of_bytes(_content(os.fspath(what)), os.fspath(what), pixels)
-    raise TypeError("an image is a path, bytes, a PIL image, or a NumPy array, not %s%s" % (
-        type(what).__name__, " (cv2.imread gives None where a file is missing)" if what is None else ""))
+    raise TypeError(
+        "an image is a path, bytes, a PIL image, or a NumPy array, not %s%s"
+        % (type(what).__name__, " (cv2.imread gives None where a file is missing)" if what is None else "")
+    )
 
 
 def _of_array(array):
     if array.dtype not in (np.uint8, np.uint16) or not array.size or array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3, 4):
-        raise ValueError("an image is uint8 (or uint16) H x W or H x W x 3 (BGR), neither empty nor of another kind: not %s %s"
-                         % (array.dtype, array.shape))
+        raise ValueError("an image is uint8 (or uint16) H x W or H x W x 3 (BGR), neither empty nor of another kind: not %s %s" % (array.dtype, array.shape))
     if array.dtype == np.uint16:
         array = (array >> 8).astype(np.uint8)
     if array.ndim == 3:
@@ -170,5 +177,5 @@ def _bgr(image, rows=32):
     array = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
-        array[top:top + rows] = np.frombuffer(strip.tobytes("raw", "BGR"), np.uint8).reshape(-1, width, 3)
+        array[top : top + rows] = np.frombuffer(strip.tobytes("raw", "BGR"), np.uint8).reshape(-1, width, 3)
     return array

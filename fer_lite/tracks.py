@@ -1,4 +1,5 @@
 """Faces that keep a number from frame to frame, and their probabilities averaged over time."""
+
 from __future__ import annotations
 
 from collections import deque

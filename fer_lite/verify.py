@@ -10,6 +10,7 @@ The same by hand (a checkout: SHA256SUMS in place of SHA256SUMS.signed):
 
     ssh-keygen -Y verify -f allowed_signers -I SIGNER -n fer-lite -s SHA256SUMS.sig < SHA256SUMS.signed
 """
+
 from __future__ import annotations
 
 import argparse
@@ -97,7 +98,12 @@ def ssh_keygen(what: str, arguments: list[str], stdin: Any = subprocess.DEVNULL,
 def said(root: str, mend: str, signers: str | None = None) -> str:
     """A line on what `root` holds and who signed it. Fail as `verify` and `signer`."""
     count, name = verify(root, mend), signer(root, signers)
-    return "%s: all %d files are those of %s, %s" % (root, count, SUMS, "signed by %s" % name if name else "which is not signed: it tells damage, not who made them")
+    return "%s: all %d files are those of %s, %s" % (
+        root,
+        count,
+        SUMS,
+        "signed by %s" % name if name else "which is not signed: it tells damage, not who made them",
+    )
 
 
 def main(arguments: list[str]) -> None:

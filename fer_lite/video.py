@@ -1,4 +1,5 @@
 """Videos and cameras as streams of frames, read one at a time."""
+
 from __future__ import annotations
 
 import os
@@ -47,8 +48,7 @@ def _open(what, problem, *options):
 def recorded(path: str, fps: float | None) -> Iterator[Frame]:
     """Yield the Frames of a video file, upright, at their own times, at most `fps` for each second. Fail after the last where it is cut short."""
     lacks = containers.missing(path)
-    capture = _open(path, "%s: %s" % (path, _cut(lacks) if lacks else "no video that OpenCV can read, or one whose recording was not ended"),
-                    cv2.CAP_FFMPEG)
+    capture = _open(path, "%s: %s" % (path, _cut(lacks) if lacks else "no video that OpenCV can read, or one whose recording was not ended"), cv2.CAP_FFMPEG)
     try:
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # after opening: OpenCV's default is not the same everywhere
         images.bound(path, *(int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)))

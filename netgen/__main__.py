@@ -5,6 +5,7 @@ solvers/resnet20_cifar10.prototxt                                 pretraining
 solvers/resnet20_ferplus_finetune.prototxt, ..._scratch.prototxt  FER+
 prototxt/best_train.prototxt, ..._deploy.prototxt, solvers/best.prototxt; small_...    beyond the paper: paper/recipe.py
 """
+
 import argparse
 import contextlib
 import math
@@ -22,9 +23,23 @@ MIRRORED = MIRRORS if ours.MIRROR else ()
 RATES = {"pretrain": ours.PRETRAIN_RATE, "finetune": facts.FINETUNE_RATE, "scratch": ours.SCRATCH_RATE}
 
 
-def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epochs=ours.PRETRAIN_EPOCHS,
-              ferplus_epochs=facts.FINETUNE_EPOCHS, pretrain_batch=ours.PRETRAIN_BATCH, ferplus_batch=ours.FERPLUS_BATCH,
-              rates=RATES, decay=ours.WEIGHT_DECAY, mirror=MIRRORED, mean_value=None, final_rate=ours.FINAL_RATE, form=(), header=HEADER, put=text.write):
+def write_all(
+    root="",
+    depths=facts.DEPTHS,
+    datasets=ours.DATASETS,
+    pretrain_epochs=ours.PRETRAIN_EPOCHS,
+    ferplus_epochs=facts.FINETUNE_EPOCHS,
+    pretrain_batch=ours.PRETRAIN_BATCH,
+    ferplus_batch=ours.FERPLUS_BATCH,
+    rates=RATES,
+    decay=ours.WEIGHT_DECAY,
+    mirror=MIRRORED,
+    mean_value=None,
+    final_rate=ours.FINAL_RATE,
+    form=(),
+    header=HEADER,
+    put=text.write,
+):
     """Write all nets and solvers under the folder `root`; paths inside them begin with `root` too.
 
     `datasets`: name -> dict(classes, train, valid, valid_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
@@ -44,21 +59,43 @@ def write_all(root="", depths=facts.DEPTHS, datasets=ours.DATASETS, pretrain_epo
         for dataset, size in datasets.items():
             stem = "resnet%d_%s" % (depth, dataset)
             data = os.path.join(root, "data", dataset)
-            step, batch, valid = (("ferplus", ferplus_batch, "valid_lmdb") if dataset == "ferplus" else
-                                  ("pretrain", pretrain_batch, "test_lmdb"))
+            step, batch, valid = ("ferplus", ferplus_batch, "valid_lmdb") if dataset == "ferplus" else ("pretrain", pretrain_batch, "test_lmdb")
             write("prototxt/%s_deploy.prototxt" % stem, resnet.deploy_net(depth, dataset, size["classes"], **form))
-            net = write("prototxt/%s_train.prototxt" % stem, resnet.train_net(
-                depth, dataset, size["classes"], os.path.join(data, "train_lmdb"), os.path.join(data, valid),
-                os.path.join(data, "mean.binaryproto") if mean_value is None or step == "ferplus" else mean_value, batch, size["valid_batch"],
-                step in mirror, final_rate if step == "ferplus" else 1, **form))
+            net = write(
+                "prototxt/%s_train.prototxt" % stem,
+                resnet.train_net(
+                    depth,
+                    dataset,
+                    size["classes"],
+                    os.path.join(data, "train_lmdb"),
+                    os.path.join(data, valid),
+                    os.path.join(data, "mean.binaryproto") if mean_value is None or step == "ferplus" else mean_value,
+                    batch,
+                    size["valid_batch"],
+                    step in mirror,
+                    final_rate if step == "ferplus" else 1,
+                    **form,
+                ),
+            )
             for name, make in SOLVERS.items():
                 if (step == "pretrain") != (name == "pretrain"):
                     continue
                 ending = "" if name == "pretrain" else "_" + name
                 epochs = pretrain_epochs[dataset] if name == "pretrain" else ferplus_epochs
-                write("solvers/%s%s.prototxt" % (stem, ending), make(
-                    net, os.path.join(root, "runs", stem + ending), size["train"], size["valid"], size["valid_batch"],
-                    epochs=epochs, batch=batch, rate=rates[name], decay=decay))
+                write(
+                    "solvers/%s%s.prototxt" % (stem, ending),
+                    make(
+                        net,
+                        os.path.join(root, "runs", stem + ending),
+                        size["train"],
+                        size["valid"],
+                        size["valid_batch"],
+                        epochs=epochs,
+                        batch=batch,
+                        rate=rates[name],
+                        decay=decay,
+                    ),
+                )
     written += write_recipes(root, header, put)
     return written
 
@@ -70,14 +107,32 @@ def write_recipes(root="", header=HEADER, put=text.write, recipes=recipe.RECIPES
         side = recipe.side(each)
         name = "%s, ResNet-%d on %dx%d faces" % (each.name, each.depth, side, side)
         form = dict(widths=[each.width * times for times in (1, 2, 4)], stem=each.stem)
-        train, deploy, solve = (os.path.join(root, name % each.name) for name in (
-            "prototxt/%s_train.prototxt", "prototxt/%s_deploy.prototxt", "solvers/%s.prototxt"))
-        put(train, resnet.train_net(
-            each.depth, "ferplus", len(facts.EXPRESSIONS), os.path.join(data, "train_lmdb"), os.path.join(data, "valid_lmdb"),
-            os.path.join(data, "mean.binaryproto"), each.batch, recipe.VALID_BATCH, crop=0, name=name, **form), header)
+        train, deploy, solve = (
+            os.path.join(root, name % each.name) for name in ("prototxt/%s_train.prototxt", "prototxt/%s_deploy.prototxt", "solvers/%s.prototxt")
+        )
+        put(
+            train,
+            resnet.train_net(
+                each.depth,
+                "ferplus",
+                len(facts.EXPRESSIONS),
+                os.path.join(data, "train_lmdb"),
+                os.path.join(data, "valid_lmdb"),
+                os.path.join(data, "mean.binaryproto"),
+                each.batch,
+                recipe.VALID_BATCH,
+                crop=0,
+                name=name,
+                **form,
+            ),
+            header,
+        )
         put(deploy, resnet.deploy_net(each.depth, "ferplus", len(facts.EXPRESSIONS), 1, side, name, **form), header)
-        put(solve, solver.falling(train, os.path.join(root, "runs", each.name), each, recipe.TRAIN, recipe.VALID,
-                                         recipe.VALID_BATCH, recipe.EPOCHS_A_VALIDATION), header)
+        put(
+            solve,
+            solver.falling(train, os.path.join(root, "runs", each.name), each, recipe.TRAIN, recipe.VALID, recipe.VALID_BATCH, recipe.EPOCHS_A_VALIDATION),
+            header,
+        )
         written += [train, deploy, solve]
     return written
 
@@ -88,8 +143,9 @@ def held(path, message, header):
         text.write(path, message, header)
     elif text.read(path, type(message)) != message:
         folder = os.path.dirname(os.path.dirname(path)) or "."
-        raise errors.Fail("%s was made with other options than these (NETGEN): take another WORK to have both, or `rm -r %s/prototxt %s/solvers`"
-                          % (path, folder, folder))
+        raise errors.Fail(
+            "%s was made with other options than these (NETGEN): take another WORK to have both, or `rm -r %s/prototxt %s/solvers`" % (path, folder, folder)
+        )
 
 
 @errors.main
@@ -102,13 +158,24 @@ def main():
     parser.add_argument("--conv-bias", action="store_true", help="the sister paper's form")
     parser.add_argument("--pretrain-batch", type=int, default=ours.PRETRAIN_BATCH, help="images of a batch in pretraining (default: %(default)s)")
     parser.add_argument("--ferplus-batch", type=int, default=ours.FERPLUS_BATCH, help="and on FER+ (default: %(default)s)")
-    parser.add_argument("--rates", type=_rate, nargs="+", default=[], metavar="STEP=RATE",
-                        help="learning rates to begin with; STEP: " + ", ".join("%s (default: %s)" % item for item in RATES.items()))
+    parser.add_argument(
+        "--rates",
+        type=_rate,
+        nargs="+",
+        default=[],
+        metavar="STEP=RATE",
+        help="learning rates to begin with; STEP: " + ", ".join("%s (default: %s)" % item for item in RATES.items()),
+    )
     parser.add_argument("--decay", type=_number, default=ours.WEIGHT_DECAY, help="weight decay (default: %(default)s)")
     parser.add_argument("--mirror", nargs="*", choices=MIRRORS, default=MIRRORED, help="steps that mirror while training (default: %(default)s)")
     parser.add_argument("--mean-value", type=_number, metavar="LEVEL", help="pretraining: subtract this from every pixel in place of the set's mean")
-    parser.add_argument("--final-rate", type=_number, default=ours.FINAL_RATE, metavar="TIMES",
-                        help="FER+'s new layer learns so many times as fast as the rest (default: %(default)s)")
+    parser.add_argument(
+        "--final-rate",
+        type=_number,
+        default=ours.FINAL_RATE,
+        metavar="TIMES",
+        help="FER+'s new layer learns so many times as fast as the rest (default: %(default)s)",
+    )
     parser.add_argument("--rungs", action="store_true", help="write those of the recipe's ladder alone (paper/recipe.py)")
     parser.add_argument("--if-missing", action="store_true", help="write only what is missing; what is there must be of these options")
     args = parser.parse_args()
@@ -118,9 +185,19 @@ def main():
         write_recipes(args.root, recipes=recipe.RUNGS)
         return
     form = dict(shortcut=args.shortcut, relu_after_sum=not args.no_relu_after_sum, conv_bias=args.conv_bias)
-    written = write_all(args.root, args.depths, pretrain_batch=args.pretrain_batch, ferplus_batch=args.ferplus_batch,
-                        rates=dict(RATES, **dict(args.rates)), decay=args.decay, mirror=args.mirror, mean_value=args.mean_value,
-                        final_rate=args.final_rate, form=form, put=held if args.if_missing else text.write)
+    written = write_all(
+        args.root,
+        args.depths,
+        pretrain_batch=args.pretrain_batch,
+        ferplus_batch=args.ferplus_batch,
+        rates=dict(RATES, **dict(args.rates)),
+        decay=args.decay,
+        mirror=args.mirror,
+        mean_value=args.mean_value,
+        final_rate=args.final_rate,
+        form=form,
+        put=held if args.if_missing else text.write,
+    )
     if args.if_missing:
         return
     print("wrote %d files in prototxt/ and solvers/" % len(written))

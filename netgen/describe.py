@@ -3,6 +3,7 @@
 `make describe` prints them beside the paper's 280K and 474K (III-A, Table II). Shapes follow Caffe's rules: a
 convolution rounds down, pooling rounds up.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -26,13 +27,17 @@ def costs(net: Message) -> list[Cost]:
     shapes, found = {}, []
     for layer in net.layer:
         if layer.type not in RULES:
-            raise errors.Fail("layer %s is of type %s, which this project does not know (it knows %s): use this net in Caffe itself"
-                              % (layer.name, layer.type, ", ".join(RULES)))
+            raise errors.Fail(
+                "layer %s is of type %s, which this project does not know (it knows %s): use this net in Caffe itself"
+                % (layer.name, layer.type, ", ".join(RULES))
+            )
         try:
             shape, trainable, fixed, macs = RULES[layer.type](layer, [shapes[name] for name in layer.bottom])
         except (LookupError, TypeError, ValueError, ArithmeticError):
-            raise errors.Fail("layer %s (%s) does not fit the ones before it: its bottoms (%s), sizes or strides make no sense; mend the prototxt"
-                              % (layer.name, layer.type, ", ".join(layer.bottom))) from None
+            raise errors.Fail(
+                "layer %s (%s) does not fit the ones before it: its bottoms (%s), sizes or strides make no sense; mend the prototxt"
+                % (layer.name, layer.type, ", ".join(layer.bottom))
+            ) from None
         for top in layer.top:
             shapes[top] = shape
         found.append(Cost(layer.name, layer.type, shape, trainable, fixed, macs))
@@ -86,8 +91,9 @@ def _convolution(layer, bottoms):
     demand(layer, channels % p.group == 0 == p.num_output % p.group, "groups that divide its %d and %d channels" % (channels, p.num_output))
     kernel = sides(p, "kernel", 0)
     shape = (p.num_output,) + tuple(
-        (side + 2 * pad - (dilation * (k - 1) + 1)) // stride + 1 for side, k, stride, pad, dilation
-        in zip(before, kernel, sides(p, "stride", 1), sides(p, "pad", 0), sides(p, "dilation", 1)))
+        (side + 2 * pad - (dilation * (k - 1) + 1)) // stride + 1
+        for side, k, stride, pad, dilation in zip(before, kernel, sides(p, "stride", 1), sides(p, "pad", 0), sides(p, "dilation", 1))
+    )
     demand(layer, min(kernel) > 0 and min(shape) > 0, "kernels that fit its %s" % "x".join(map(str, bottoms[0])))
     weights = p.num_output * channels // p.group * kernel[0] * kernel[1]
     return shape, weights + p.bias_term * p.num_output, 0, weights * shape[1] * shape[2]
@@ -131,7 +137,7 @@ def _reshape(layer, bottoms):
     demand(layer, p.axis in (0, 1) and p.num_axes == -1, "axis 0 or 1, num_axes -1")
     batch = [] if p.axis else [dims.pop(0)] if dims else [None]
     demand(layer, batch in ([], [0], [-1]), "shapes that begin with the batch as dim: 0")
-    demand(layer, (batch + dims).count(-1) < 2 and len(dims) and 0 not in dims[len(bottoms[0]):], "one -1, and 0 where there is a side to copy")
+    demand(layer, (batch + dims).count(-1) < 2 and len(dims) and 0 not in dims[len(bottoms[0]) :], "one -1, and 0 where there is a side to copy")
     shape = [bottoms[0][i] if side == 0 else side for i, side in enumerate(dims)]
     known, numbers = math.prod(side for side in shape if side > 0), math.prod(bottoms[0])
     shape = tuple(numbers // known if side < 0 else side for side in shape)
@@ -159,14 +165,26 @@ def _softmax(layer, bottoms):
 
 
 def _same(layer, bottoms):
-    demand(layer, all(bottom == bottoms[0] for bottom in bottoms), "bottoms of one shape, not of %s" % " and ".join(
-        "x".join(map(str, bottom)) for bottom in bottoms))
+    demand(
+        layer,
+        all(bottom == bottoms[0] for bottom in bottoms),
+        "bottoms of one shape, not of %s" % " and ".join("x".join(map(str, bottom)) for bottom in bottoms),
+    )
     return bottoms[0], 0, 0, 0
 
 
 RULES = {
-    "Input": _input, "Convolution": _convolution, "InnerProduct": _inner_product, "Pooling": _pooling, "Concat": _concat,
-    "BatchNorm": _batch_norm, "Scale": _scale, "PReLU": _prelu, "Flatten": _flatten, "Reshape": _reshape, "Softmax": _softmax,
+    "Input": _input,
+    "Convolution": _convolution,
+    "InnerProduct": _inner_product,
+    "Pooling": _pooling,
+    "Concat": _concat,
+    "BatchNorm": _batch_norm,
+    "Scale": _scale,
+    "PReLU": _prelu,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Softmax": _softmax,
     **dict.fromkeys(("ReLU", "ELU", "Sigmoid", "TanH", "AbsVal", "Eltwise", "Power", "Dropout", "LRN"), _same),
 }
 
@@ -177,8 +195,9 @@ def report(net, paper_k=None, layers=False):
     lines = [net.name]
     if layers:
         lines += ["  %-28s %-12s %-12s %10s %12s" % ("layer", "type", "top", "parameters", "MACs")]
-        lines += ["  %-28s %-12s %-12s %10s %12s" % (
-            c.name, c.type, "x".join(map(str, c.shape)), "{:,}".format(c.trainable), "{:,}".format(c.macs)) for c in found]
+        lines += [
+            "  %-28s %-12s %-12s %10s %12s" % (c.name, c.type, "x".join(map(str, c.shape)), "{:,}".format(c.trainable), "{:,}".format(c.macs)) for c in found
+        ]
     trainable, fixed = sum(c.trainable for c in found), sum(c.fixed for c in found)
     weighted = [c for c in found if c.type in ("Convolution", "InnerProduct") and not c.name.endswith("_proj")]
     biggest = max(found, key=lambda c: math.prod(c.shape))
@@ -189,10 +208,12 @@ def report(net, paper_k=None, layers=False):
         % (len(weighted), sum(c.name.endswith("_proj") for c in found), len(found)),
         "  trainable parameters   {:,}{}".format(trainable, beside),
         "  stored numbers         {:,} with BatchNorm's running statistics: {:.2f} MB as float32".format(
-            trainable + fixed, FLOAT_BYTES * (trainable + fixed) / 1e6),
+            trainable + fixed, FLOAT_BYTES * (trainable + fixed) / 1e6
+        ),
         "  multiply-accumulates   {:,} for one {}x{} crop".format(sum(c.macs for c in found), *found[0].shape[1:]),
         "  blobs                  {:,} numbers for one crop ({:.2f} MB); the largest is {} ({})".format(
-            total, FLOAT_BYTES * total / 1e6, biggest.name, "x".join(map(str, biggest.shape))),
+            total, FLOAT_BYTES * total / 1e6, biggest.name, "x".join(map(str, biggest.shape))
+        ),
     ]
     return "\n".join(lines)
 
@@ -207,8 +228,7 @@ def main():
     if args.prototxt:
         nets = [(text.read(path, m.NetParameter), None) for path in args.prototxt]
     else:
-        nets = [(resnet.deploy_net(depth, "ferplus", len(facts.EXPRESSIONS), shortcut=args.shortcut),
-                 facts.PARAMETERS_K[depth]) for depth in facts.DEPTHS]
+        nets = [(resnet.deploy_net(depth, "ferplus", len(facts.EXPRESSIONS), shortcut=args.shortcut), facts.PARAMETERS_K[depth]) for depth in facts.DEPTHS]
     print("\n\n".join(report(net, paper_k, args.layers) for net, paper_k in nets))
 
 

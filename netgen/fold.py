@@ -4,6 +4,7 @@ With the running mean u and variance v of a BatchNorm (its blobs divided by the 
 of the Scale behind it, gamma (Wx + b - u) / sqrt(v + eps) + beta is a convolution again: weights gW and bias
 g(b - u) + beta with g = gamma / sqrt(v + eps). In the TEST phase nothing else changes.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -65,7 +66,7 @@ def _foldable(layer):
 
 def _read_later(net, i, top):
     """Whether a layer behind layer `i` reads what `top` holds at `i`."""
-    for layer in net.layer[i + 1:]:
+    for layer in net.layer[i + 1 :]:
         if top in layer.bottom:
             return True
         if top in layer.top:

@@ -1,4 +1,5 @@
 """What a NetParameter says, for whoever reads one: its data layers, its final layer, its input, its classes. And foreign deploy nets, made ready to be used."""
+
 from __future__ import annotations
 
 import math
@@ -60,9 +61,13 @@ def _free_batch(net):
 
 def _in_test(layer):
     """Whether Caffe's TEST phase has this layer; levels and stages are those of a deploy net: 0 and none."""
+
     def meets(rule):
-        return (not rule.HasField("phase") or rule.phase == m.TEST) and not rule.stage and rule.min_level <= 0 <= (
-            rule.max_level if rule.HasField("max_level") else 0)
+        return (
+            (not rule.HasField("phase") or rule.phase == m.TEST)
+            and not rule.stage
+            and rule.min_level <= 0 <= (rule.max_level if rule.HasField("max_level") else 0)
+        )
 
     return any(map(meets, layer.include)) if layer.include else not any(map(meets, layer.exclude))
 
@@ -91,12 +96,16 @@ def input_shape(net: Message, path: str | None = None) -> tuple[int, int, int]:
     found = [layer for layer in net.layer if layer.type == "Input"]
     data = [layer for layer in net.layer if layer.type in DATA_LAYERS]
     if not found:
-        raise errors.Fail("%s is no deploy net (%s): take prototxt/..._deploy.prototxt, or the net's own deploy prototxt" % (
-            where, "it takes its images from %s, a %s layer" % (data[0].name, data[0].type) if data else "no Input layer, no input_shape or input_dim"))
+        raise errors.Fail(
+            "%s is no deploy net (%s): take prototxt/..._deploy.prototxt, or the net's own deploy prototxt"
+            % (where, "it takes its images from %s, a %s layer" % (data[0].name, data[0].type) if data else "no Input layer, no input_shape or input_dim")
+        )
     shapes = [tuple(shape.dim) for layer in found for shape in layer.input_param.shape]
     if len(found) > 1 or len(found[0].top) != 1 or len(shapes) != 1:
-        raise errors.Fail("%s has %d inputs (%s): only nets of one input, the image, are taken" % (
-            where, sum(len(layer.top) for layer in found), ", ".join(top for layer in found for top in layer.top)))
+        raise errors.Fail(
+            "%s has %d inputs (%s): only nets of one input, the image, are taken"
+            % (where, sum(len(layer.top) for layer in found), ", ".join(top for layer in found for top in layer.top))
+        )
     shape = shapes[0]
     if len(shape) != 4 or shape[1] not in (1, 3) or shape[2] != shape[3] or min(shape) < 1:
         raise errors.Fail("%s: its input is %s: only N x 1 x S x S (grey) and N x 3 x S x S (BGR), square, are taken" % (where, "x".join(map(str, shape))))
@@ -107,8 +116,10 @@ def output_shape(net: Message) -> tuple[int, ...]:
     """(classes,) or (classes, 1, 1): what a deploy net gives for one image. Fail on maps of scores."""
     shape = describe.costs(net)[-1].shape
     if math.prod(shape) != shape[0]:
-        raise errors.Fail("%s: its output %s is %s, a map, not one row of class scores: end it in a global Pooling or InnerProduct"
-                          % (net.name, net.layer[-1].top[0], "x".join(map(str, shape))))
+        raise errors.Fail(
+            "%s: its output %s is %s, a map, not one row of class scores: end it in a global Pooling or InnerProduct"
+            % (net.name, net.layer[-1].top[0], "x".join(map(str, shape)))
+        )
     return shape
 
 
@@ -125,8 +136,10 @@ def with_softmax(net: Message) -> Message:
     if last.type == "Softmax":
         return net
     if last.type not in SCORES:
-        raise errors.Fail("%s ends in %s (layer %s), which gives no probabilities of classes: cut the prototxt before it, or export it as it "
-                          "is with --logits (LOGITS=1)" % (net.name, last.type, last.name))
+        raise errors.Fail(
+            "%s ends in %s (layer %s), which gives no probabilities of classes: cut the prototxt before it, or export it as it "
+            "is with --logits (LOGITS=1)" % (net.name, last.type, last.name)
+        )
     more, taken = _copy(net), {name for layer in net.layer for name in [layer.name, *layer.top]}
     name = next(name for name in ("prob", "softmax_prob", "fer_lite_prob") if name not in taken)
     more.layer.add(name=name, type="Softmax", bottom=[last.top[0]], top=[name])

@@ -12,6 +12,7 @@ One trunk serves the train, test and deploy nets. Layers are named by role (grou
 final layer's name carries its data set (fc_cifar100, fc_ferplus), so that Caffe's matching of weights by name leaves
 exactly that layer fresh when a network is fine-tuned.
 """
+
 from __future__ import annotations
 
 from common import errors
@@ -27,8 +28,21 @@ def final_layer(dataset):
     return "fc_" + dataset
 
 
-def train_net(depth: int, dataset: str, classes: int, source: str, valid_source: str, mean: str | float, batch: int,
-              valid_batch: int, mirror: bool = ours.MIRROR, final_rate: float = ours.FINAL_RATE, crop: int = facts.CROP, name: str | None = None, **form) -> m.NetParameter:
+def train_net(
+    depth: int,
+    dataset: str,
+    classes: int,
+    source: str,
+    valid_source: str,
+    mean: str | float,
+    batch: int,
+    valid_batch: int,
+    mirror: bool = ours.MIRROR,
+    final_rate: float = ours.FINAL_RATE,
+    crop: int = facts.CROP,
+    name: str | None = None,
+    **form,
+) -> m.NetParameter:
     """The net of a solver: Data layers for TRAIN and TEST, trunk, SoftmaxWithLoss, Accuracy (TEST only).
 
     `source`, `valid_source`: LMDB folders; `mean`: path of a BlobProto, or a number subtracted from every pixel; paths as
@@ -75,8 +89,17 @@ def title(depth, dataset):
     return "ResNet-%d %s" % (depth, dataset)
 
 
-def trunk(net, bottom, depth, shortcut=ours.SHORTCUT, relu_after_sum=ours.RELU_AFTER_SUM, conv_bias=ours.CONV_BIAS,
-          moving_average_fraction=None, widths=facts.WIDTHS, stem=1):
+def trunk(
+    net,
+    bottom,
+    depth,
+    shortcut=ours.SHORTCUT,
+    relu_after_sum=ours.RELU_AFTER_SUM,
+    conv_bias=ours.CONV_BIAS,
+    moving_average_fraction=None,
+    widths=facts.WIDTHS,
+    stem=1,
+):
     """Append everything from `bottom` to global_avg_pool to `net`; return the last top's name.
 
     `shortcut`, where the width doubles: "2x2" or "1x1" convolution of stride 2 with BatchNorm and Scale, or "identity"

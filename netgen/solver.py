@@ -1,4 +1,5 @@
 """NAG solvers: schedules in epochs (the paper's III-C) turned into Caffe's iterations."""
+
 from __future__ import annotations
 
 import math
@@ -10,30 +11,41 @@ from paper import facts, ours
 DISPLAY = 100  # iterations between two loss lines of the stock `caffe train`
 
 
-def pretraining(net, prefix, train, valid, valid_batch, epochs, batch=ours.PRETRAIN_BATCH, rate=ours.PRETRAIN_RATE,
-                decay=ours.WEIGHT_DECAY):
+def pretraining(net, prefix, train, valid, valid_batch, epochs, batch=ours.PRETRAIN_BATCH, rate=ours.PRETRAIN_RATE, decay=ours.WEIGHT_DECAY):
     """Pretraining on a source of `train` images, validated on `valid` others (counts). Rate and steps are ours (paper/ours.py)."""
     drops = [share * epochs for share in ours.PRETRAIN_DROP_AT]
-    return nag(net, prefix, train, valid, valid_batch, epochs, batch,
-               rate, ours.PRETRAIN_DROP, drops, ours.PRETRAIN_SOLVER, decay)
+    return nag(net, prefix, train, valid, valid_batch, epochs, batch, rate, ours.PRETRAIN_DROP, drops, ours.PRETRAIN_SOLVER, decay)
 
 
-def finetuning(net, prefix, train, valid, valid_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
-               rate=facts.FINETUNE_RATE, decay=ours.WEIGHT_DECAY):
+def finetuning(
+    net, prefix, train, valid, valid_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH, rate=facts.FINETUNE_RATE, decay=ours.WEIGHT_DECAY
+):
     """Fine-tuning on FER+: 8 epochs, 0.01, times 0.1 at epochs 4 and 6 (III-C). Other lengths keep the proportions."""
     drops = [drop * epochs / facts.FINETUNE_EPOCHS for drop in facts.FINETUNE_DROP_EPOCHS]
-    return nag(net, prefix, train, valid, valid_batch, epochs, batch,
-               rate, facts.FINETUNE_DROP, drops, facts.FINETUNE_SOLVER, decay)
+    return nag(net, prefix, train, valid, valid_batch, epochs, batch, rate, facts.FINETUNE_DROP, drops, facts.FINETUNE_SOLVER, decay)
 
 
-def from_scratch(net, prefix, train, valid, valid_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH,
-                 rate=ours.SCRATCH_RATE, decay=ours.WEIGHT_DECAY):
+def from_scratch(
+    net, prefix, train, valid, valid_batch, epochs=facts.FINETUNE_EPOCHS, batch=ours.FERPLUS_BATCH, rate=ours.SCRATCH_RATE, decay=ours.WEIGHT_DECAY
+):
     """Training on FER+ from random weights: fine-tuning's epochs and drops; the rate is ours."""
     return finetuning(net, prefix, train, valid, valid_batch, epochs, batch, rate, decay)
 
 
-def nag(net: str, prefix: str, train: int, valid: int, valid_batch: int, epochs: float, batch: int, rate: float, drop: float,
-        drop_epochs: Sequence[float], kind: str, decay: float = ours.WEIGHT_DECAY) -> m.SolverParameter:
+def nag(
+    net: str,
+    prefix: str,
+    train: int,
+    valid: int,
+    valid_batch: int,
+    epochs: float,
+    batch: int,
+    rate: float,
+    drop: float,
+    drop_epochs: Sequence[float],
+    kind: str,
+    decay: float = ours.WEIGHT_DECAY,
+) -> m.SolverParameter:
     """A SolverParameter: rate x `drop` at each of `drop_epochs`; a validation each epoch; the whole validation part each time.
 
     `net`: path of the train prototxt; `prefix`: of snapshots; both as Caffe sees them from its working directory.
@@ -85,4 +97,4 @@ def rate(solver: m.SolverParameter, iteration: int) -> float:
         drops = iteration // solver.stepsize
     else:
         drops = sum(iteration >= step for step in solver.stepvalue)
-    return solver.base_lr * solver.gamma ** drops
+    return solver.base_lr * solver.gamma**drops

@@ -3,6 +3,7 @@
 Caffe ignores weights whose layer name it does not find, and aborts where a shape differs. `check` says both beforehand,
 in one line, and what the file holds instead.
 """
+
 from __future__ import annotations
 
 import re
@@ -56,8 +57,10 @@ def check(model: Message, net: Message, path: str) -> None:
         return
     if not _blocks(wanted):
         name = next(name for name in wanted if given.get(name) != wanted[name])
-        raise errors.Fail("%s is of another network than %s: layer %s has %s, this net wants %s: take its own deploy prototxt" % (
-            path, net.name, name, _listed(given[name]) if name in given else "no weights there", _listed(wanted[name])))
+        raise errors.Fail(
+            "%s is of another network than %s: layer %s has %s, this net wants %s: take its own deploy prototxt"
+            % (path, net.name, name, _listed(given[name]) if name in given else "no weights there", _listed(wanted[name]))
+        )
     theirs, ours = (_final(names) for names in (given, wanted))
     if _blocks(given) != _blocks(wanted):
         problem = "a network of depth %s" % _depth(given)
@@ -68,8 +71,10 @@ def check(model: Message, net: Message, path: str) -> None:
     else:
         other = sorted(name for name in set(given) | set(wanted) if given.get(name) != wanted.get(name))
         problem = "another network (%d layers differ, %s first)" % (len(other), other[0])
-    raise errors.Fail("%s is of %s, not %s (depth %s, %s, %s classes): test it with its own deploy net, or train this one "
-                      "with `make finetune`" % (path, problem, net.name, _depth(wanted), ours, wanted[ours][0][0]))
+    raise errors.Fail(
+        "%s is of %s, not %s (depth %s, %s, %s classes): test it with its own deploy net, or train this one "
+        "with `make finetune`" % (path, problem, net.name, _depth(wanted), ours, wanted[ours][0][0])
+    )
 
 
 def _modern(blob, shape):
@@ -124,8 +129,7 @@ def _prelu(layer, bottom):
 
 
 FIRST, LAST = 1 / 64, 1 / 20  # pixels are large, and a softmax of ones and zeros would hide differences
-BLOBS = {"Convolution": _convolution, "InnerProduct": _inner_product, "BatchNorm": _batch_norm, "Scale": _scale,
-         "PReLU": _prelu}
+BLOBS = {"Convolution": _convolution, "InnerProduct": _inner_product, "BatchNorm": _batch_norm, "Scale": _scale, "PReLU": _prelu}
 
 
 def random(net: Message, seed: int = 0) -> Message:

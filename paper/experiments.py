@@ -9,6 +9,7 @@ RUNS is runs for Caffe; another engine has a folder in it, runs/torch or runs/to
 
     python3 -m paper.experiments        the rows, for make: number:depth:source
 """
+
 from __future__ import annotations
 
 import os

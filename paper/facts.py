@@ -3,6 +3,7 @@
 Wikaningrum, Rachmadi, Ogata: "Improving Lightweight Convolutional Neural Network for Facial Expression Recognition via
 Transfer Learning". Section numbers in the comments are the paper's.
 """
+
 from __future__ import annotations
 
 from collections import namedtuple

@@ -1,4 +1,5 @@
 """Every choice that the paper leaves open, each with its reason. What the paper gives is in `facts.py`."""
+
 from paper import facts
 
 # Networks (III-A). facts.md's arithmetic: only 2x2 stride-2 projections give exactly 280K and 474K.

@@ -2,6 +2,7 @@
 
 Every value is ours. docs/decisions.md says how they were chosen, and what they gave.
 """
+
 from __future__ import annotations
 
 from collections import namedtuple
@@ -35,22 +36,25 @@ RECIPES = {
 # are held against; TAUGHT are those that learn from a teacher.
 LADDER_EPOCHS = 12
 _BASE = RECIPES["small"]._replace(epochs=LADDER_EPOCHS)
-RUNGS = {"small-" + name: _BASE._replace(name="small-" + name, **changes) for name, changes in {
-    "base": {},
-    "taught": {},
-    "hard": {"hard": True},
-    "mirror": {"augment": GENTLE._replace(degrees=0.0, shift=0.0, zoom=0.0, contrast=0.0, brightness=0.0)},
-    "last": {"average": 0.0},
-    "degraded": {"augment": GENTLE._replace(blur=0.25, jpeg=0.25)},
-    "side32": {"sides": ((1.0, 32),)},
-    "mixup": {"mixup": 0.1},
-    "erase": {"augment": GENTLE._replace(erase=0.25)},
-    "deeper": {"depth": 20, "width": 9},
-    "shallower": {"depth": 8, "width": 16},
-    "strong": {"augment": FACES},
-    "decay": {"decay": 0.0005},
-    "growing": {"sides": ((0.6, 32), (1.0, 48))},
-}.items()}
+RUNGS = {
+    "small-" + name: _BASE._replace(name="small-" + name, **changes)
+    for name, changes in {
+        "base": {},
+        "taught": {},
+        "hard": {"hard": True},
+        "mirror": {"augment": GENTLE._replace(degrees=0.0, shift=0.0, zoom=0.0, contrast=0.0, brightness=0.0)},
+        "last": {"average": 0.0},
+        "degraded": {"augment": GENTLE._replace(blur=0.25, jpeg=0.25)},
+        "side32": {"sides": ((1.0, 32),)},
+        "mixup": {"mixup": 0.1},
+        "erase": {"augment": GENTLE._replace(erase=0.25)},
+        "deeper": {"depth": 20, "width": 9},
+        "shallower": {"depth": 8, "width": 16},
+        "strong": {"augment": FACES},
+        "decay": {"decay": 0.0005},
+        "growing": {"sides": ((0.6, 32), (1.0, 48))},
+    }.items()
+}
 TAUGHT = ("small-taught",)
 LADDER_SEEDS = {"small-base": (1, 2, 3)}  # of the others: 1
 NAMED = {**RECIPES, **RUNGS}

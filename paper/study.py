@@ -3,6 +3,7 @@
 A reading says what the paper leaves open. Its name is its base, and what was changed: T, T-decay, O-padding-block. Accuracies are those of
 PublicTest, ten crops, in percent. `make study` runs what `plan` asks for; what is asked for later depends on what came out.
 """
+
 from __future__ import annotations
 
 import functools
@@ -15,8 +16,9 @@ from paper import facts
 
 # relu_after_sum: of a block. mean: "stored" (over what the LMDB holds), "images" (over CIFAR's own pixels) or one grey level.
 # pad_level: the grey of CIFAR's padding. jpeg: quality that CIFAR went through, 0 for none. final_rate: FER+'s new layer beside the rest.
-Reading = namedtuple("Reading", "relu_after_sum decay pretrain_mirror ferplus_mirror pad_level mean jpeg pretrain_batch ferplus_batch "
-                                "final_rate pretrain_epochs")
+Reading = namedtuple(
+    "Reading", "relu_after_sum decay pretrain_mirror ferplus_mirror pad_level mean jpeg pretrain_batch ferplus_batch final_rate pretrain_epochs"
+)
 # The numbers stand here, not in ours.py, which follows what the study decides.
 BASES = {
     "T": Reading(False, 5e-4, True, True, 128, 128, 0, 128, 32, 1, 20),  # the authors' template
@@ -53,6 +55,7 @@ Case = namedtuple("Case", "reading row trial epochs")  # reading: its name; row:
 
 # ---- readings and runs ----------------------------------------------------------------------------------------------
 
+
 def parts(name: str) -> tuple[str, list[str]]:
     """(base, [changes]) of a reading's name. KeyError where it names none."""
     base, *changes = name.split("-")
@@ -88,6 +91,7 @@ def _first(name, fields):
 
 
 # ---- the rule: `results` is {Case: accuracy}, of homes -----------------------------------------------------------------
+
 
 def distance(accuracies: dict[int, float]) -> float:
     """Mean of |accuracy - EASIER - the paper's average| over {row: accuracy}."""
@@ -153,8 +157,7 @@ def verdict(results: dict) -> tuple[str, str] | None:
     full = {name: measured(results, name) for name in nearest}
     order = sorted(nearest, key=lambda name: (not keeps_signs(full[name]), distance(full[name])))
     signs = "keeps" if keeps_signs(full[order[0]]) else "does not keep (nor does another)"
-    said = "%s is %.2f points from the paper, %s %.2f; it %s the signs" % (
-        order[0], distance(full[order[0]]), order[1], distance(full[order[1]]), signs)
+    said = "%s is %.2f points from the paper, %s %.2f; it %s the signs" % (order[0], distance(full[order[0]]), order[1], distance(full[order[1]]), signs)
     if _tied(results, nearest) and abs(distance(full[order[0]]) - distance(full[order[1]])) <= max(_spread(results, name) for name in nearest):
         template = sorted(nearest, key=lambda name: sum(a != b for a, b in zip(reading(name), BASES["T"])))
         return template[0], said + "; within the spread of three trials, so the one nearer to the template stands"
@@ -173,6 +176,7 @@ def _spread(results, name):
 
 
 # ---- what to run next -------------------------------------------------------------------------------------------------
+
 
 def plan(results: dict) -> list[Case]:
     """The Runs that are missing and can be asked for now, in the order in which they decide most for their minutes."""

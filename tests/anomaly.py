@@ -9,6 +9,7 @@ The n-th write, fsync, rename, mkdir, ftruncate, mmap or opening for writing und
 Each run must end in one line with status 1, or go on; leave what was there as it was, or made anew; and the next run must make
 the bytes that an undisturbed one makes. The command ends with status 1 and a line for each case where that is not so.
 """
+
 import argparse
 import contextlib
 import csv
@@ -52,19 +53,30 @@ EXPORT = ["--out", "exports/a", "--data", "data/ferplus", "--caffe", "", "--spli
 def stages(engine):
     test = ["--engine", engine, "--workers", "1"]
     return {
-        "build": Stage("data_prep", ["build", "cifar10", "--downloads", "downloads", "--unofficial", "--workers", "1"], ["data/cifar10"],
-                       ["--pad-level", "9"]),
-        "ferplus": Stage("data_prep", ["build", "ferplus", "--downloads", "downloads", "--unofficial", "--workers", "1", "--per-class", "20"],
-                         ["data/ferplus"], ["--per-class", "30"]),
-        "transplant": Stage("training.transplant", TRANSPLANT + [RUN + "/final.caffemodel"], [ROW + "/init.caffemodel"],
-                            ["--weights", RUN + "/other.caffemodel"]),
-        "train": Stage("training.run", ["--solver", "solvers/small.prototxt", "--out", "runs/new", "--engine", engine],
-                       ["runs/new/final.caffemodel"], None),
-        "test": Stage("evaluation.test", TEST + [TRIAL + "/final.caffemodel"] + test,
-                      [TRIAL + "/scores_test.npz", TRIAL + "/metrics_test.json"], ["--weights", TRIAL + "/other.caffemodel"]),
+        "build": Stage("data_prep", ["build", "cifar10", "--downloads", "downloads", "--unofficial", "--workers", "1"], ["data/cifar10"], ["--pad-level", "9"]),
+        "ferplus": Stage(
+            "data_prep",
+            ["build", "ferplus", "--downloads", "downloads", "--unofficial", "--workers", "1", "--per-class", "20"],
+            ["data/ferplus"],
+            ["--per-class", "30"],
+        ),
+        "transplant": Stage(
+            "training.transplant", TRANSPLANT + [RUN + "/final.caffemodel"], [ROW + "/init.caffemodel"], ["--weights", RUN + "/other.caffemodel"]
+        ),
+        "train": Stage("training.run", ["--solver", "solvers/small.prototxt", "--out", "runs/new", "--engine", engine], ["runs/new/final.caffemodel"], None),
+        "test": Stage(
+            "evaluation.test",
+            TEST + [TRIAL + "/final.caffemodel"] + test,
+            [TRIAL + "/scores_test.npz", TRIAL + "/metrics_test.json"],
+            ["--weights", TRIAL + "/other.caffemodel"],
+        ),
         "export": Stage("deploy.export", [TRIAL + "/final.caffemodel"] + EXPORT, ["exports/a"], ["--split", "test"]),
-        "report": Stage("evaluation.report.page", ["--out", "results", "--runs", "results/runs", "--data", "none"], ["results/report_test_synthetic.html"],
-                        ["--commit", "other"]),
+        "report": Stage(
+            "evaluation.report.page",
+            ["--out", "results", "--runs", "results/runs", "--data", "none"],
+            ["results/report_test_synthetic.html"],
+            ["--commit", "other"],
+        ),
     }
 
 
@@ -156,8 +168,9 @@ class Cases:
             problems.append("the next run fails: %s" % words_again.strip().splitlines()[-1:])
         elif digests(self.work) != self.whole:
             now = digests(self.work)
-            problems.append("the next run makes other files: %s" % sorted(
-                name for name in set(now) | set(self.whole) if now.get(name) != self.whole.get(name))[:4])
+            problems.append(
+                "the next run makes other files: %s" % sorted(name for name in set(now) | set(self.whole) if now.get(name) != self.whole.get(name))[:4]
+            )
         if problems:
             self.found.append("%s, %s, call %d%s: %s" % (self.name, mode, n, " over an earlier result" if old else "", "; ".join(problems)))
             self.found[-1] += "".join("\n    | " + line for line in (words.strip().splitlines()[-6:] + words_again.strip().splitlines()[-4:]))
@@ -252,17 +265,21 @@ def drop_unsynced(journal):
 
 def _renamed(known, path, to):
     """{path: value} after a rename of `path`, a file or a folder, which replaces what stood at `to`."""
+
     def below(name, folder):
         return name == folder or name.startswith(folder + "/")
 
-    return {to + name[len(path):] if below(name, path) else name: value for name, value in known.items() if below(name, path) or not below(name, to)}
+    return {to + name[len(path) :] if below(name, path) else name: value for name, value in known.items() if below(name, path) or not below(name, to)}
 
 
 def digests(path):
     """What lies at `path`: {relative path: digest of what must be the same in every run}. Locks are left out."""
     names = [path] if os.path.isfile(path) else glob.glob(os.path.join(glob.escape(path), "**", "*"), recursive=True)
-    return {os.path.relpath(name, path): hashlib.sha256(_timeless(name)).hexdigest() for name in names
-            if os.path.isfile(name) and os.path.basename(name) not in ("lock.mdb", ".lock") and "replaced-" not in name}
+    return {
+        os.path.relpath(name, path): hashlib.sha256(_timeless(name)).hexdigest()
+        for name in names
+        if os.path.isfile(name) and os.path.basename(name) not in ("lock.mdb", ".lock") and "replaced-" not in name
+    }
 
 
 def _timeless(path):
@@ -312,9 +329,16 @@ def main():
             draw(before)
         with open(plan, "wb") as f:
             f.write(bytes(32))
-        os.environ.update(ANOMALY_PLAN=plan, ANOMALY_UNDER=os.path.join(args.folder, "work") + "/", LD_PRELOAD=os.path.abspath(args.library),
-                          ANOMALY_JOURNAL=os.path.join(args.folder, "journal"), THREADS="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
-                          FER_LITE_COMMIT="")
+        os.environ.update(
+            ANOMALY_PLAN=plan,
+            ANOMALY_UNDER=os.path.join(args.folder, "work") + "/",
+            LD_PRELOAD=os.path.abspath(args.library),
+            ANOMALY_JOURNAL=os.path.join(args.folder, "journal"),
+            THREADS="1",
+            OMP_NUM_THREADS="1",
+            OPENBLAS_NUM_THREADS="1",
+            FER_LITE_COMMIT="",
+        )
         open(os.path.join(args.folder, "journal"), "w").close()
         os.execv(sys.executable, [sys.executable] + sys.argv)
     from training import loop

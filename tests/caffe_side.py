@@ -1,8 +1,9 @@
 """Caffe's side of test_torch_parity.py: what real Caffe computes, written to FOLDER for the PyTorch engine to be held against.
 
-    env/run python3 tests/caffe_side.py FOLDER               everything that needs no PyTorch
-    env/run python3 tests/caffe_side.py FOLDER --continue    go on from the snapshot that the PyTorch engine left there
+env/run python3 tests/caffe_side.py FOLDER               everything that needs no PyTorch
+env/run python3 tests/caffe_side.py FOLDER --continue    go on from the snapshot that the PyTorch engine left there
 """
+
 import os
 import sys
 
@@ -26,7 +27,7 @@ FOUR = 'bottom: "a" top: "x" '
 CASES = {
     "convolution": FOUR + 'type: "Convolution" convolution_param { num_output: 5 kernel_size: 3 pad: 1 stride: 2 %s }' % GAUSS,
     "convolution, oblong": FOUR + 'type: "Convolution" convolution_param { num_output: 4 kernel_h: 3 kernel_w: 2 stride_h: 2 '
-                                  'stride_w: 1 pad_h: 0 pad_w: 1 bias_term: false %s }' % GAUSS,
+    "stride_w: 1 pad_h: 0 pad_w: 1 bias_term: false %s }" % GAUSS,
     "convolution, groups": FOUR + 'type: "Convolution" convolution_param { num_output: 6 group: 3 kernel_size: 3 dilation: 2 %s }' % GAUSS,
     "projection": FOUR + 'type: "Convolution" convolution_param { num_output: 8 kernel_size: 2 stride: 2 bias_term: false %s }' % GAUSS,
     "batch norm": FOUR + 'type: "BatchNorm"',
@@ -35,7 +36,7 @@ CASES = {
     "scale": FOUR + 'type: "Scale" scale_param { bias_term: true }',
     "scale, no bias": FOUR + 'type: "Scale"',
     "norm, scale, relu in place": FOUR + 'type: "BatchNorm" } layer { name: "s" type: "Scale" bottom: "x" top: "x" scale_param '
-                                         '{ bias_term: true } } layer { name: "r" type: "ReLU" bottom: "x" top: "x"',
+    '{ bias_term: true } } layer { name: "r" type: "ReLU" bottom: "x" top: "x"',
     "relu": FOUR + 'type: "ReLU"',
     "relu, leaking": FOUR + 'type: "ReLU" relu_param { negative_slope: 0.1 }',
     "sum": 'bottom: "a" bottom: "b" top: "x" type: "Eltwise"',
@@ -128,8 +129,7 @@ def write_nets(folder):
     for depth in (20, 32):
         net = resnet.train_net(depth, "ferplus", 5, faces + "/train_lmdb", faces + "/valid_lmdb", faces + "/mean.binaryproto", BATCH, BATCH)
         text.write("%s/resnet%d.prototxt" % (folder, depth), net)
-    net = resnet.train_net(8, "ferplus", 5, faces + "/train_lmdb", faces + "/valid_lmdb", faces + "/mean.binaryproto",
-                           BATCH, BATCH, shortcut="identity")
+    net = resnet.train_net(8, "ferplus", 5, faces + "/train_lmdb", faces + "/valid_lmdb", faces + "/mean.binaryproto", BATCH, BATCH, shortcut="identity")
     text.write(folder + "/resnet8.prototxt", net)
     for name, fields in list(SOLVERS.items()) + [("resnet20", SOLVERS["nesterov multistep"].replace("0.05", "0.001"))]:
         solver = text_format.Parse(fields, m.SolverParameter())

@@ -3,6 +3,7 @@
 Tests say what they need by a marker (pyproject.toml) or by importing it at the head of their module. A package that is not
 named here is no excuse: the import fails.
 """
+
 import importlib
 import importlib.util
 import os
@@ -15,12 +16,14 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import training  # noqa: F401  the BLAS threads with which training runs, set before any test imports NumPy
 
 MARKERS = {"caffe": "caffe", "torch": "torch"}  # marker -> module that shows that it is there
-BRINGS = {"env/run python3 -m pytest": ["caffe"],
-          "make env ENGINE=torch": ["torch", "tensorboardX"],
-          "pip install -r env/plain.txt": ["numpy", "google", "lmdb", "cv2", "sklearn", "scipy", "statsmodels", "matplotlib", "jinja2"],
-          "pip install -r env/deploy.txt -r env/export.txt": ["onnx", "onnxruntime", "PIL", "skimage"],
-          "pip install -r env/package.txt": ["build", "hatchling", "starlette", "uvicorn", "httpx", "pillow_heif"],
-          "pip install -r env/web.txt": ["playwright"]}
+BRINGS = {
+    "env/run python3 -m pytest": ["caffe"],
+    "make env ENGINE=torch": ["torch", "tensorboardX"],
+    "pip install -r env/plain.txt": ["numpy", "google", "lmdb", "cv2", "sklearn", "scipy", "statsmodels", "matplotlib", "jinja2"],
+    "pip install -r env/deploy.txt -r env/export.txt": ["onnx", "onnxruntime", "PIL", "skimage"],
+    "pip install -r env/package.txt": ["build", "hatchling", "starlette", "uvicorn", "httpx", "pillow_heif"],
+    "pip install -r env/web.txt": ["playwright"],
+}
 COMMANDS = {module: command for command, modules in BRINGS.items() for module in modules}
 
 

@@ -1,4 +1,5 @@
 """Small data in every official layout, for the tests of data_prep: the same images in all forms of a set."""
+
 import io
 import os
 import pickle
@@ -18,8 +19,10 @@ CINIC_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog",
 
 def build(dataset, out, *options, workers=1):
     """Run the `build` command in this process; the folder that it made."""
-    args = data_prep.parser().parse_args(["build", dataset, "--out", str(out), "--downloads", os.path.join(str(out), "none"),
-                                          "--workers", str(workers), "--unofficial"] + [str(option) for option in options])
+    args = data_prep.parser().parse_args(
+        ["build", dataset, "--out", str(out), "--downloads", os.path.join(str(out), "none"), "--workers", str(workers), "--unofficial"]
+        + [str(option) for option in options]
+    )
     args.run(args)
     return os.path.join(str(out), dataset)
 
@@ -77,8 +80,7 @@ def cifar10_members(images, labels, form="python2", names=None):
             yield "cifar-10-batches-bin/%s.bin" % name, _binary(images[part], labels[part])
             continue
         filenames = ["%s_%d.png" % (name, n) for n in range(size)]
-        yield "cifar-10-batches-py/" + name, pickled(form, batch_label="b", labels=[int(v) for v in labels[part]],
-                                                     data=rows(images[part]), filenames=filenames)
+        yield "cifar-10-batches-py/" + name, pickled(form, batch_label="b", labels=[int(v) for v in labels[part]], data=rows(images[part]), filenames=filenames)
     if names and form == "binary":
         yield "cifar-10-batches-bin/batches.meta.txt", "\n".join(names).encode()
     elif names:
@@ -92,9 +94,16 @@ def cifar100_members(images, fine, coarse, form="python2"):
         if form == "binary":
             yield "cifar-100-binary/%s.bin" % name, _binary(images[part], coarse[part], fine[part])
             continue
-        yield "cifar-100-python/" + name, pickled(form, filenames=["n%d.png" % i for i in range(len(fine[part]))],
-                                                  fine_labels=[int(v) for v in fine[part]],
-                                                  coarse_labels=[int(v) for v in coarse[part]], data=rows(images[part]))
+        yield (
+            "cifar-100-python/" + name,
+            pickled(
+                form,
+                filenames=["n%d.png" % i for i in range(len(fine[part]))],
+                fine_labels=[int(v) for v in fine[part]],
+                coarse_labels=[int(v) for v in coarse[part]],
+                data=rows(images[part]),
+            ),
+        )
 
 
 def pickled(form, **batch):
@@ -120,8 +129,11 @@ def cinic_members(images, labels):
 
 def imagenet32_members(images, labels, form, part):
     """Two batches of the training part, or the validation one; labels from 1. Forms: npz, or a pickle's as `pickled`."""
-    batches = [("val_data", slice(None))] if part == "test" else [
-        ("train_data_batch_1", slice(0, len(labels) // 2)), ("train_data_batch_2", slice(len(labels) // 2, None))]
+    batches = (
+        [("val_data", slice(None))]
+        if part == "test"
+        else [("train_data_batch_1", slice(0, len(labels) // 2)), ("train_data_batch_2", slice(len(labels) // 2, None))]
+    )
     for name, some in batches:
         arrays = dict(data=rows(images[some]), labels=np.asarray(labels[some]) + 1, mean=np.zeros(3072))
         if form == "npz":
@@ -150,8 +162,11 @@ def webface_members(files, labels, identities):
         add(i + 1, struct.pack("<IfQQ", 0, label, i + 1, 0) + data)
     for i in range(identities):
         add(end + i, struct.pack("<IfQQ2f", 2, 0, end + i, 0, 1, end))
-    return [("faces_webface_112x112/train.rec", b"".join(packed)), ("faces_webface_112x112/train.idx", "".join(index).encode()),
-            ("faces_webface_112x112/property", b"%d,112,112" % identities)]
+    return [
+        ("faces_webface_112x112/train.rec", b"".join(packed)),
+        ("faces_webface_112x112/train.idx", "".join(index).encode()),
+        ("faces_webface_112x112/property", b"%d,112,112" % identities),
+    ]
 
 
 def fer(folder, per_class=4, seed=0, extra_rows=()):

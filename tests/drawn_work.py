@@ -1,4 +1,5 @@
 """A small WORK folder, as `make` has it before the first training: data_prep's sets of drawn downloads, netgen's nets for them."""
+
 import os
 
 import data_forms as forms
@@ -40,5 +41,13 @@ def write_nets(folder):
     """Nets and solvers for the sets built in `folder`, for runs of ITERATIONS."""
     sizes = make_nets.sizes(folder)
     epochs = {name: ITERATIONS * BATCH / size["train"] for name, size in sizes.items()}
-    netgen.write_all(folder, depths=(settings.DEPTH,), datasets=sizes, pretrain_epochs=epochs, ferplus_epochs=epochs["ferplus"],
-                     pretrain_batch=BATCH, ferplus_batch=BATCH, form=dict(moving_average_fraction=settings.MOVING_AVERAGE_FRACTION))
+    netgen.write_all(
+        folder,
+        depths=(settings.DEPTH,),
+        datasets=sizes,
+        pretrain_epochs=epochs,
+        ferplus_epochs=epochs["ferplus"],
+        pretrain_batch=BATCH,
+        ferplus_batch=BATCH,
+        form=dict(moving_average_fraction=settings.MOVING_AVERAGE_FRACTION),
+    )

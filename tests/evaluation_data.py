@@ -1,4 +1,5 @@
 """Small data for the tests of evaluation and report: a data set in its LMDB form, and random weights for a net."""
+
 import csv
 import os
 

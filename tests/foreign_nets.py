@@ -1,4 +1,5 @@
 """Other people's Caffe nets, as they are found: drawn here with random weights, in every format that Caffe itself reads."""
+
 import os
 
 import numpy as np

@@ -6,6 +6,7 @@ Coverage-guided by atheris (env/fuzz.txt): each target for its share of the time
 (tests/corpus, NAME_*: inputs that once were a finding, or reach a branch that no seed reaches). Every input is a file that we made. A target
 takes bytes; any exception but Fail with one printable line, a crash, more than 10 seconds or 2 GB is a finding: DIR/TARGET_crash-...
 """
+
 import argparse
 import contextlib
 import glob
@@ -91,6 +92,7 @@ def archive(name):
     def read(data):
         for entry in archives.entries(_file(name, data)):
             archives.read(entry)
+
     return read
 
 
@@ -133,13 +135,32 @@ def picture(data):
 def photo(ending):
     def read(data):
         sources.read_image(_file("photo" + ending, data))
+
     return read
 
 
-TARGETS = {"prototxt": prototxt, "solver": solver, "caffemodel": caffemodel, "mean": mean, "datum": datum, "lmdb": lmdb,
-           "tar": archive("a.tar"), "targz": archive("a.tar.gz"), "zip": archive("a.zip"), "pickle": pickled, "cifar": cifar_batch, "npz": npz,
-           "fer2013": pixels, "votes": votes, "names": fer_names, "model": facts, "picture": picture, "png": photo(".png"),
-           "jpeg": photo(".jpg"), "webp": photo(".webp")}
+TARGETS = {
+    "prototxt": prototxt,
+    "solver": solver,
+    "caffemodel": caffemodel,
+    "mean": mean,
+    "datum": datum,
+    "lmdb": lmdb,
+    "tar": archive("a.tar"),
+    "targz": archive("a.tar.gz"),
+    "zip": archive("a.zip"),
+    "pickle": pickled,
+    "cifar": cifar_batch,
+    "npz": npz,
+    "fer2013": pixels,
+    "votes": votes,
+    "names": fer_names,
+    "model": facts,
+    "picture": picture,
+    "png": photo(".png"),
+    "jpeg": photo(".jpg"),
+    "webp": photo(".webp"),
+}
 
 
 def one(target, data):
@@ -185,19 +206,29 @@ def seeds():
         sound = f.read()
     titles = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
     return {
-        "prototxt": [text.dumps(m.NetParameter(name="tiny", layer=NET.layer[:5])).encode(), b'name: "x" layer { name: "data" type: "Input" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }'],
+        "prototxt": [
+            text.dumps(m.NetParameter(name="tiny", layer=NET.layer[:5])).encode(),
+            b'name: "x" layer { name: "data" type: "Input" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }',
+        ],
         "solver": [b'net: "x" base_lr: 0.1 max_iter: 9 stepvalue: 3 stepvalue: 6'],
-        "caffemodel": [model.SerializeToString()], "mean": [m.BlobProto(num=1, channels=3, height=2, width=2, data=range(12)).SerializeToString()],
-        "datum": [binary.datum(np.ascontiguousarray(drawn[0].transpose(2, 0, 1)), 3)], "lmdb": [sound],
-        "tar": [_written("a.tar", forms.write_tar, members)], "targz": [_written("a.tar.gz", forms.write_tar, members)],
+        "caffemodel": [model.SerializeToString()],
+        "mean": [m.BlobProto(num=1, channels=3, height=2, width=2, data=range(12)).SerializeToString()],
+        "datum": [binary.datum(np.ascontiguousarray(drawn[0].transpose(2, 0, 1)), 3)],
+        "lmdb": [sound],
+        "tar": [_written("a.tar", forms.write_tar, members)],
+        "targz": [_written("a.tar.gz", forms.write_tar, members)],
         "zip": [_written("a.zip", forms.write_zip, members)],
         "pickle": list(batches.values()) + [pickle.dumps({"a": [1, "b", (2.5, None)]}, 2)],
-        "cifar": [pickle.dumps(dict(data=forms.rows(drawn[:1]), labels=[1]), protocol) for protocol in (2, 4)], "npz": [array.getvalue()],
+        "cifar": [pickle.dumps(dict(data=forms.rows(drawn[:1]), labels=[1]), protocol) for protocol in (2, 4)],
+        "npz": [array.getvalue()],
         "fer2013": [b"emotion,pixels,Usage\n" + row + b",Training\n"],
-        "votes": [b"fer0000000.png,\"(0, 0, 48, 48)\",4,0,0,1,3,2,0,0,0,0\n"],
+        "votes": [b'fer0000000.png,"(0, 0, 48, 48)",4,0,0,1,3,2,0,0,0,0\n'],
         "names": [(titles + "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0\n").encode()],
         "model": [json.dumps({"name": "x", "classes": ["a", "b"], "crop": 32}).encode()],
-        "picture": faces[:2], "png": faces[:1], "jpeg": faces[1:2], "webp": faces[2:],
+        "picture": faces[:2],
+        "png": faces[:1],
+        "jpeg": faces[1:2],
+        "webp": faces[2:],
     }
 
 
@@ -222,8 +253,20 @@ def child(target, seconds, found, state):
             f.write(data)
     for path in kept(target):
         shutil.copy(path, inputs)
-    atheris.Setup([sys.argv[0], inputs, "-max_total_time=%d" % seconds, "-max_len=%d" % LONGEST, "-timeout=10", "-rss_limit_mb=2048",
-                   "-print_final_stats=1", "-verbosity=1", "-artifact_prefix=%s/%s_" % (found, target)], lambda data: one(target, data) and None)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            inputs,
+            "-max_total_time=%d" % seconds,
+            "-max_len=%d" % LONGEST,
+            "-timeout=10",
+            "-rss_limit_mb=2048",
+            "-print_final_stats=1",
+            "-verbosity=1",
+            "-artifact_prefix=%s/%s_" % (found, target),
+        ],
+        lambda data: one(target, data) and None,
+    )
     atheris.Fuzz()
 
 
@@ -240,14 +283,22 @@ def main():
     targets, executions, began = args.targets.split(","), 0, time.monotonic()
     for target in targets:
         before = set(glob.glob(os.path.join(args.found, target + "_*")))
-        ran = subprocess.run([sys.executable, os.path.abspath(__file__), "--child", target, "--seconds", str(max(1, args.seconds // len(targets))),
-                              "--found", args.found], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, universal_newlines=True, errors="replace")
+        ran = subprocess.run(
+            [sys.executable, os.path.abspath(__file__), "--child", target, "--seconds", str(max(1, args.seconds // len(targets))), "--found", args.found],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            universal_newlines=True,
+            errors="replace",
+        )
         done = re.findall(r"stat::number_of_executed_units:\s*(\d+)", ran.stderr) or re.findall(r"#(\d+)\t", ran.stderr) or ["0"]
         covered = re.findall(r"cov: (\d+)", ran.stderr) or ["0"]
         fresh = sorted(set(glob.glob(os.path.join(args.found, target + "_*"))) - before)
         executions += int(done[-1])
-        print("%-10s %9s executions, %4s points of coverage, findings: %s" % (
-            target, format(int(done[-1]), ","), covered[-1], ", ".join(map(os.path.basename, fresh)) or (0 if ran.returncode == 0 else ran.stderr[-600:])), flush=True)
+        print(
+            "%-10s %9s executions, %4s points of coverage, findings: %s"
+            % (target, format(int(done[-1]), ","), covered[-1], ", ".join(map(os.path.basename, fresh)) or (0 if ran.returncode == 0 else ran.stderr[-600:])),
+            flush=True,
+        )
     findings = [path for path in glob.glob(os.path.join(args.found, "*_*")) if os.path.isfile(path)]
     print("%s executions in %.0f seconds, %d findings" % (format(executions, ","), time.monotonic() - began, len(findings)))
     return 1 if findings else 0

@@ -5,6 +5,7 @@
 Needs nothing but Python and Chromium, so that it also runs where Caffe does not (`make test`). It says what is wrong:
 messages on the console, pictures that do not load or are of the other theme, content wider than the window.
 """
+
 import html
 import os
 import re
@@ -65,10 +66,25 @@ def problems(text):
 
 
 def _run(folder, arguments):
-    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--virtual-time-budget=20000"]
-    return subprocess.run([chromium()] + quiet + ["--user-data-dir=" + os.path.join(folder, "profile")] + arguments,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=180, encoding="utf-8", errors="replace")
+    quiet = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=20000",
+    ]
+    return subprocess.run(
+        [chromium()] + quiet + ["--user-data-dir=" + os.path.join(folder, "profile")] + arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=180,
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 if __name__ == "__main__":
@@ -77,6 +93,5 @@ if __name__ == "__main__":
         sys.exit(0)
     with open(sys.argv[1], encoding="utf-8") as opened:
         wrong = problems(opened.read())
-    print("\n".join(wrong) or "%s in Chromium: %s pixels, light and dark, and printed: nothing wrong" % (
-        sys.argv[1], " and ".join(map(str, WIDTHS))))
+    print("\n".join(wrong) or "%s in Chromium: %s pixels, light and dark, and printed: nothing wrong" % (sys.argv[1], " and ".join(map(str, WIDTHS))))
     sys.exit(bool(wrong))

@@ -5,6 +5,7 @@
 Both stages, a small ResNet on the first images of the data: pretraining on a source, and fine-tuning on FER+ from its transplanted weights.
 Compared are weights, log, snapshots and record. The command ends with status 1 and a line for each run that ended otherwise.
 """
+
 import argparse
 import importlib
 import os
@@ -39,8 +40,12 @@ def cut(data, name, images):
     """data/NAME of the current folder: the first `images` of the set in folder `data`, trained and validated on."""
     for part, lmdb_ in (("train_lmdb", "train_lmdb"), ("test_lmdb", VALIDATION.get(name, "test_lmdb"))):
         os.makedirs("data/%s/%s" % (name, part))
-        with lmdbs.opened(os.path.join(data, name, lmdb_)) as there, there.begin() as reading, \
-                lmdb.open("data/%s/%s" % (name, part), map_size=1 << 30) as here, here.begin(write=True) as writing:
+        with (
+            lmdbs.opened(os.path.join(data, name, lmdb_)) as there,
+            there.begin() as reading,
+            lmdb.open("data/%s/%s" % (name, part), map_size=1 << 30) as here,
+            here.begin(write=True) as writing,
+        ):
             for _, (key, value) in zip(range(images), reading.cursor()):
                 writing.put(key, value)
     shutil.copy(os.path.join(data, name, "mean.binaryproto"), "data/" + name)
@@ -71,6 +76,7 @@ def undisturbed(out, arguments):
 
 def attempt(one, after=None, before=None):
     """Begin or continue a Run, killed `after` seconds or `before` an iteration; its status, -SIGKILL where it was killed."""
+
     def killing():
         step = loop.Training._step
 
@@ -78,6 +84,7 @@ def attempt(one, after=None, before=None):
             if self.engine.iter == before:
                 os.kill(os.getpid(), signal.SIGKILL)
             step(self)
+
         loop.Training._step = stepping
 
     child = anomaly.started(run.main, ["training.run", *one.arguments, "--out", one.out], ".", "said", killing)

@@ -5,6 +5,7 @@
 No network made these: labels have FER+'s proportions, and right answers are drawn so that a row's accuracy lies near
 the paper's. Each run.json says engine "synthetic", and so do all tables made from them.
 """
+
 import json
 import os
 import sys
@@ -29,15 +30,23 @@ def write(folder, only=None, trials=facts.TRIALS, n=None):
         rng = np.random.RandomState(len(split))
         labels = rng.choice(len(SHARES), count, p=SHARES / SHARES.sum())
         difficulty = rng.randn(count) + np.where(SHARES[labels] < 600, 1.0, 0)
-        for row in rows.table(runs)[:len(facts.TABLE2)]:
+        for row in rows.table(runs)[: len(facts.TABLE2)]:
             for trial in trials if only is None or int(row.key) in only else ():
                 target = row.paper.trials[trial - 1] / 100
                 probabilities = _probabilities(labels, difficulty, target, 1000 * int(row.key) + trial)
                 path = rows.scores_path(row, trial, split)
-                scores.write(path, scores.Scores(
-                    np.array(["%08d" % i for i in range(count)]), np.array(["synthetic%07d.png" % i for i in range(count)]),
-                    labels, probabilities, _probabilities(labels, difficulty, target - 0.01, 7 + trial),
-                    np.array(facts.EXPRESSIONS), split))
+                scores.write(
+                    path,
+                    scores.Scores(
+                        np.array(["%08d" % i for i in range(count)]),
+                        np.array(["synthetic%07d.png" % i for i in range(count)]),
+                        labels,
+                        probabilities,
+                        _probabilities(labels, difficulty, target - 0.01, 7 + trial),
+                        np.array(facts.EXPRESSIONS),
+                        split,
+                    ),
+                )
                 with open(os.path.join(os.path.dirname(path), "run.json"), "w") as f:
                     json.dump({"inputs": {"engine": "synthetic"}}, f)
 

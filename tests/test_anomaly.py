@@ -1,4 +1,5 @@
 """Every n-th failure (tests/anomaly.py), here at a few calls of each stage; `make anomaly` takes every call."""
+
 import os
 import shutil
 import subprocess
@@ -16,8 +17,9 @@ def library(folder):
     """tests/anomaly.c, compiled; the test is left out where there is no compiler."""
     compiler = shutil.which("cc") or pytest.skip("needs a C compiler: apt-get install gcc")
     made = str(folder / "anomaly.so")
-    subprocess.check_call([compiler, "-O1", "-shared", "-fPIC", "-fno-stack-protector", "-U_FORTIFY_SOURCE", "-nostdlib", "-o", made,
-                           os.path.join(anomaly.HERE, "anomaly.c")])
+    subprocess.check_call(
+        [compiler, "-O1", "-shared", "-fPIC", "-fno-stack-protector", "-U_FORTIFY_SOURCE", "-nostdlib", "-o", made, os.path.join(anomaly.HERE, "anomaly.c")]
+    )
     return made
 
 
@@ -29,8 +31,24 @@ def folder(tmp_path_factory):
 
 
 def run(folder, stage, most, *options):
-    ran = subprocess.run([sys.executable, os.path.join(anomaly.HERE, "anomaly.py"), "--folder", str(folder), "--library", library(folder),
-                          "--stages", stage, "--most", str(most)] + list(options), universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    ran = subprocess.run(
+        [
+            sys.executable,
+            os.path.join(anomaly.HERE, "anomaly.py"),
+            "--folder",
+            str(folder),
+            "--library",
+            library(folder),
+            "--stages",
+            stage,
+            "--most",
+            str(most),
+        ]
+        + list(options),
+        universal_newlines=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert ran.returncode == 0 and "%s: %d cases" % (stage, 3 * most) in ran.stdout, ran.stdout
 
 
@@ -66,7 +84,19 @@ def test_a_power_cut_takes_what_was_not_synced(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("bytes")
     (tmp_path / "log").write_text("kept lost")
-    steps = [("W", "log"), ("S", "log", 4), ("W", "log"), ("W", "old/a"), ("W", "old/b"), ("S", "old/a", 5), ("R", "old", "new"), ("W", "c.new"), ("R", "c.new", "c")]
-    (tmp_path / "journal").write_text("".join("%s\t%s\t%s\n" % (step[0], tmp_path / step[1], (step[2] if step[0] == "S" else tmp_path / step[2]) if step[2:] else "") for step in steps))
+    steps = [
+        ("W", "log"),
+        ("S", "log", 4),
+        ("W", "log"),
+        ("W", "old/a"),
+        ("W", "old/b"),
+        ("S", "old/a", 5),
+        ("R", "old", "new"),
+        ("W", "c.new"),
+        ("R", "c.new", "c"),
+    ]
+    (tmp_path / "journal").write_text(
+        "".join("%s\t%s\t%s\n" % (step[0], tmp_path / step[1], (step[2] if step[0] == "S" else tmp_path / step[2]) if step[2:] else "") for step in steps)
+    )
     anomaly.drop_unsynced(str(tmp_path / "journal"))
     assert [(tmp_path / name).read_text() for name in ("new/a", "new/b", "c", "log")] == ["bytes", "", "", "kept"]

@@ -1,4 +1,5 @@
 """Bundles for machines without data, and what comes back from them (training/bundle.py)."""
+
 import json
 import os
 
@@ -73,7 +74,7 @@ def test_results_come_back(tmp_path, monkeypatch):
         for name in ("run.json", "log.csv", "scores_test.npz", "metrics_test.json", "final.caffemodel", "snapshot_iter_8.json"):
             with open("%s/trial%s/%s" % (folder, trial, name), "w") as f:
                 json.dump([name, trial], f)
-    archive, = bundle.results([ROW], "runs", ".")
+    (archive,) = bundle.results([ROW], "runs", ".")
     bundle.unpack_results(archive, "back")
     gone = ["trial2/final.caffemodel", "trial1/snapshot_iter_8.json", "trial2/snapshot_iter_8.json"]
     expected = {name: sha for name, sha in tree("runs").items() if not name.endswith(tuple(gone))}

@@ -87,8 +87,7 @@ def test_prototxt_round_trips_with_its_header(tmp_path):
     assert text.read(path, m.NetParameter) == net
 
 
-@pytest.mark.parametrize("content, says", [
-    ("layer { nmae: 'x' }", "1:.*nmae"), ("layer {", "NetParameter"), ("\xff\xfe", "NetParameter")])
+@pytest.mark.parametrize("content, says", [("layer { nmae: 'x' }", "1:.*nmae"), ("layer {", "NetParameter"), ("\xff\xfe", "NetParameter")])
 def test_a_wrong_prototxt_is_one_line(tmp_path, content, says):
     path = tmp_path / "net.prototxt"
     path.write_bytes(content.encode("latin-1"))

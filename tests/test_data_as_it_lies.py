@@ -1,4 +1,5 @@
 """Downloads as they lie on people's disks: companions of other systems, links, packed once more or once less, glued, half there."""
+
 import os
 import shutil
 
@@ -10,8 +11,14 @@ from common import built, errors
 from data_prep import archives, fetch
 from paper import ours
 
-JUNK = [("%s._%s", b"\0\5\x16\7"), ("__MACOSX/%s._%s", b"\0\5\x16\7"), ("%sThumbs.db", b"db"), ("%s.DS_Store", b"store"), (".thumbnails/%s%s", b"\xff\xd8small"),
-        ("%s@eaDir/%s", b"small")]
+JUNK = [
+    ("%s._%s", b"\0\5\x16\7"),
+    ("__MACOSX/%s._%s", b"\0\5\x16\7"),
+    ("%sThumbs.db", b"db"),
+    ("%s.DS_Store", b"store"),
+    (".thumbnails/%s%s", b"\xff\xd8small"),
+    ("%s@eaDir/%s", b"small"),
+]
 
 
 def with_junk(members):
@@ -19,7 +26,7 @@ def with_junk(members):
     for name, data in members:
         folder, base = os.path.split(name)
         for form, junk in JUNK:
-            yield form % ((folder and folder + "/", base)[:form.count("%s")]), junk
+            yield form % ((folder and folder + "/", base)[: form.count("%s")]), junk
         yield name, data
 
 
@@ -35,8 +42,15 @@ SETS = {
 }
 
 
-@pytest.mark.parametrize("dataset, write", [(dataset, form) for dataset in SETS for form in ("folder", "tar.gz", "zip") if (dataset, form) != ("imagenet32", "zip")
-                                            and (dataset, form) != ("imagenet32", "tar.gz")])
+@pytest.mark.parametrize(
+    "dataset, write",
+    [
+        (dataset, form)
+        for dataset in SETS
+        for form in ("folder", "tar.gz", "zip")
+        if (dataset, form) != ("imagenet32", "zip") and (dataset, form) != ("imagenet32", "tar.gz")
+    ],
+)
 def test_what_systems_put_there_is_passed_over_and_counted(dataset, write, tmp_path, capsys):
     writer = {"folder": forms.write_folder, "tar.gz": forms.write_tar, "zip": forms.write_zip}[write]
     made = []
@@ -94,6 +108,7 @@ def test_a_link_that_leads_nowhere_or_upwards_is_one_line(target, words, tmp_pat
 
 # ---- FER2013 --------------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def fer(tmp_path_factory):
     """(FERPlus, the text of fer2013.csv, the set built from both)."""
@@ -112,13 +127,21 @@ def tarred(path, csv):
     forms.write_tar(path, [("fer2013/README", b"text"), ("fer2013/fer2013.csv", csv)])
 
 
-@pytest.mark.parametrize("name, write, form", [
-    ("fer2013", tarred, "tar"), ("fer2013", tarred, "gz"), ("fer2013.tar", tarred, "tar"), ("fer2013.csv", tarred, "tar"), ("fer2013.csv", tarred, "gz"),
-    ("fer2013.tar.gz", tarred, "tar"), ("fer2013.csv.zip", lambda path, csv: forms.write_zip(path, [("fer2013.csv", csv)]), "zip"),
-    ("icml_face_data.csv.zip", lambda path, csv: forms.write_zip(path, [("icml_face_data.csv", forms.icml(csv.decode()).encode())]), "zip"),
-    ("fer2013.zip", lambda path, csv: forms.write_zip(path, [("__MACOSX/._fer2013.csv", b"\0\5"), ("fer2013/fer2013.csv", csv)]), "zip"),
-    ("fer2013/fer2013.csv", lambda path, csv: path.write_bytes(csv), "csv"),
-])
+@pytest.mark.parametrize(
+    "name, write, form",
+    [
+        ("fer2013", tarred, "tar"),
+        ("fer2013", tarred, "gz"),
+        ("fer2013.tar", tarred, "tar"),
+        ("fer2013.csv", tarred, "tar"),
+        ("fer2013.csv", tarred, "gz"),
+        ("fer2013.tar.gz", tarred, "tar"),
+        ("fer2013.csv.zip", lambda path, csv: forms.write_zip(path, [("fer2013.csv", csv)]), "zip"),
+        ("icml_face_data.csv.zip", lambda path, csv: forms.write_zip(path, [("icml_face_data.csv", forms.icml(csv.decode()).encode())]), "zip"),
+        ("fer2013.zip", lambda path, csv: forms.write_zip(path, [("__MACOSX/._fer2013.csv", b"\0\5"), ("fer2013/fer2013.csv", csv)]), "zip"),
+        ("fer2013/fer2013.csv", lambda path, csv: path.write_bytes(csv), "csv"),
+    ],
+)
 @pytest.mark.parametrize("named", [False, True])
 def test_fer2013_is_taken_for_what_it_is(name, write, form, named, fer, place, tmp_path):
     packed = tmp_path / ("made." + form)
@@ -138,12 +161,15 @@ def test_a_packed_csv_says_what_it_is(fer, place, tmp_path):
         forms.build("ferplus", tmp_path / "data", "--from", place / "fer2013.csv.gz", "--downloads", place)
 
 
-@pytest.mark.parametrize("glue, words", [
-    (lambda lines: lines + lines[1:3], "goes on after the 27 rows"),
-    (lambda lines: lines[:-1] + [lines[-1] + lines[1]], "line 28: 5 columns"),
-    (lambda lines: lines + lines, "line 29: not 2304 pixels"),
-    (lambda lines: lines[:9] + ["", lines[9].replace(" ", "  ", 1)] + lines[10:], "line 11: not 2304 pixels, but 2305"),
-])
+@pytest.mark.parametrize(
+    "glue, words",
+    [
+        (lambda lines: lines + lines[1:3], "goes on after the 27 rows"),
+        (lambda lines: lines[:-1] + [lines[-1] + lines[1]], "line 28: 5 columns"),
+        (lambda lines: lines + lines, "line 29: not 2304 pixels"),
+        (lambda lines: lines[:9] + ["", lines[9].replace(" ", "  ", 1)] + lines[10:], "line 11: not 2304 pixels, but 2305"),
+    ],
+)
 def test_glued_rows_are_named_by_their_line(glue, words, fer, place, tmp_path):
     lines = fer[1].decode().split("\n")[:-1]
     assert len(lines) == 28
@@ -154,6 +180,7 @@ def test_glued_rows_are_named_by_their_line(glue, words, fer, place, tmp_path):
 
 
 # ---- ImageNet32 -----------------------------------------------------------------------------------------------------
+
 
 def test_one_part_of_imagenet32_says_what_is_missing(tmp_path):
     for part, name, other in (("test", "Imagenet32_val_npz.zip", "Imagenet32_train_npz.zip"), ("train", "Imagenet32_train_npz.zip", "Imagenet32_val_npz.zip")):

@@ -1,4 +1,5 @@
 """data_prep's labels, balancing, duplicates, and what looks at a built set: check, preview, Caffe itself."""
+
 import json
 import os
 import shutil
@@ -23,8 +24,7 @@ from paper import facts, ours
 def downloads(tmp_path_factory):
     folder = tmp_path_factory.mktemp("downloads")
     forms.fer(folder)
-    forms.write_tar(folder / "cifar-10-python.tar.gz",
-                    forms.cifar10_members(forms.pictures(600), np.arange(600) % 10, names=forms.CINIC_CLASSES))
+    forms.write_tar(folder / "cifar-10-python.tar.gz", forms.cifar10_members(forms.pictures(600), np.arange(600) % 10, names=forms.CINIC_CLASSES))
     return folder
 
 
@@ -40,18 +40,22 @@ def command(*words):
 
 # ---- labels ---------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("votes, paper, reference", [
-    # neutral happiness surprise sadness anger disgust fear contempt unknown NF
-    ((4, 0, 0, 1, 3, 2, 0, 0, 0, 0), labels.NONE, labels.NONE),  # 4 of 9: no majority
-    ((5, 0, 0, 1, 2, 2, 0, 0, 0, 0), 0, 0),  # 5 of 9: the single vote is gone
-    ((4, 0, 0, 0, 2, 2, 0, 0, 0, 0), labels.NONE, labels.NONE),  # exactly half is no majority
-    ((0, 4, 3, 0, 0, 0, 0, 0, 3, 0), 1, labels.NONE),  # 4 of 7 emotions, 4 of 10 votes
-    ((0, 0, 0, 2, 0, 0, 0, 0, 8, 0), 3, labels.NONE),  # two votes on emotions, and most on unknown
-    ((0, 0, 0, 0, 0, 0, 0, 0, 10, 0), labels.NONE, labels.NONE),
-    ((0, 0, 0, 0, 0, 0, 0, 0, 0, 10), labels.NONE, labels.NONE),
-    ((1, 1, 1, 1, 1, 1, 1, 1, 1, 1), labels.NONE, labels.NONE),  # single votes only: nothing remains
-    ((0, 0, 0, 0, 0, 0, 0, 10, 0, 0), 7, 7),
-])
+
+@pytest.mark.parametrize(
+    "votes, paper, reference",
+    [
+        # neutral happiness surprise sadness anger disgust fear contempt unknown NF
+        ((4, 0, 0, 1, 3, 2, 0, 0, 0, 0), labels.NONE, labels.NONE),  # 4 of 9: no majority
+        ((5, 0, 0, 1, 2, 2, 0, 0, 0, 0), 0, 0),  # 5 of 9: the single vote is gone
+        ((4, 0, 0, 0, 2, 2, 0, 0, 0, 0), labels.NONE, labels.NONE),  # exactly half is no majority
+        ((0, 4, 3, 0, 0, 0, 0, 0, 3, 0), 1, labels.NONE),  # 4 of 7 emotions, 4 of 10 votes
+        ((0, 0, 0, 2, 0, 0, 0, 0, 8, 0), 3, labels.NONE),  # two votes on emotions, and most on unknown
+        ((0, 0, 0, 0, 0, 0, 0, 0, 10, 0), labels.NONE, labels.NONE),
+        ((0, 0, 0, 0, 0, 0, 0, 0, 0, 10), labels.NONE, labels.NONE),
+        ((1, 1, 1, 1, 1, 1, 1, 1, 1, 1), labels.NONE, labels.NONE),  # single votes only: nothing remains
+        ((0, 0, 0, 0, 0, 0, 0, 10, 0, 0), 7, 7),
+    ],
+)
 def test_the_label_rules(votes, paper, reference):
     votes = np.array([votes])
     assert labels.by_votes("paper", votes) == [paper]
@@ -69,10 +73,12 @@ def test_official_votes_must_give_the_papers_numbers():
 
 @pytest.mark.parametrize("separator", [",", " "])
 def test_a_list_of_names_and_labels(separator, downloads, tmp_path):
-    chosen = {line["name"]: 7 - int(line["label"]) for part in ours.FERPLUS_IMAGES
-              for line in built.table(forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 0), part)[:20]}
-    text = "".join("%s %s\n" % (name, label if i % 2 else facts.EXPRESSIONS[label])
-                   for i, (name, label) in enumerate(chosen.items()))
+    chosen = {
+        line["name"]: 7 - int(line["label"])
+        for part in ours.FERPLUS_IMAGES
+        for line in built.table(forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 0), part)[:20]
+    }
+    text = "".join("%s %s\n" % (name, label if i % 2 else facts.EXPRESSIONS[label]) for i, (name, label) in enumerate(chosen.items()))
     text = text.replace(" ", ",") if separator == "," else "".join("some/folder/%s\n" % line for line in text.splitlines())
     (tmp_path / "list.txt").write_text(text)
     folder = forms.build("ferplus", tmp_path / "l", "--from", downloads, "--per-class", 0, "--labels", tmp_path / "list.txt")
@@ -81,8 +87,7 @@ def test_a_list_of_names_and_labels(separator, downloads, tmp_path):
 
 
 def test_a_part_of_which_a_list_names_nothing_is_left_out(downloads, tmp_path, capsys):
-    lines = [line for part in ("train", "valid")
-             for line in built.table(forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 0), part)]
+    lines = [line for part in ("train", "valid") for line in built.table(forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 0), part)]
     (tmp_path / "list.txt").write_text("".join("%s %s\n" % (line["name"], line["label"]) for line in lines))
     folder = forms.build("ferplus", tmp_path / "l", "--from", downloads, "--per-class", 9, "--labels", tmp_path / "list.txt")
     assert list(built.manifest(folder)["parts"]) == ["train", "valid"] and built.manifest(folder)["files"][-1]["name"] == "list.txt"
@@ -96,17 +101,23 @@ def test_a_set_that_is_there_must_be_of_the_options_that_are_asked_for(downloads
     before = os.stat(os.path.join(folder, "manifest.json")).st_mtime_ns
     forms.build("ferplus", tmp_path, "--per-class", 9, "--if-missing")
     assert "is there, built from fer2013.csv" in capsys.readouterr().out
-    for change, words in ((("--per-class", 8), "per-class 9, not 8"),
-                          (("--per-class", 9, "--labels", "ferplus"), "labels paper, not ferplus")):
+    for change, words in ((("--per-class", 8), "per-class 9, not 8"), (("--per-class", 9, "--labels", "ferplus"), "labels paper, not ferplus")):
         with pytest.raises(errors.Fail, match=words):
             forms.build("ferplus", tmp_path, *change, "--if-missing")
     assert os.stat(os.path.join(folder, "manifest.json")).st_mtime_ns == before
 
 
-@pytest.mark.parametrize("dataset, words, said", [
-    ("cifar10", ("--pad-level", 256), "pad-level"), ("cifar10", ("--pad-level", -1), "pad-level"), ("cifar100", ("--jpeg", 101), "jpeg"),
-    ("cinic10", ("--mean-of", "images"), "cifar10 and cifar100"), ("ferplus", ("--jpeg", 75), "leave it out for ferplus"),
-    ("webface", ("--pad-level", 128), "leave it out for webface")])
+@pytest.mark.parametrize(
+    "dataset, words, said",
+    [
+        ("cifar10", ("--pad-level", 256), "pad-level"),
+        ("cifar10", ("--pad-level", -1), "pad-level"),
+        ("cifar100", ("--jpeg", 101), "jpeg"),
+        ("cinic10", ("--mean-of", "images"), "cifar10 and cifar100"),
+        ("ferplus", ("--jpeg", 75), "leave it out for ferplus"),
+        ("webface", ("--pad-level", 128), "leave it out for webface"),
+    ],
+)
 def test_options_of_padded_sets_are_checked(dataset, words, said, tmp_path):
     with pytest.raises(errors.Fail, match=said) as refusal:
         forms.build(dataset, tmp_path, *words)
@@ -133,8 +144,9 @@ def test_padding_mean_and_jpeg_of_cifar(downloads, tmp_path):
     assert 0 < lost.mean() and not jpeg[:, :, border].any() and not np.array_equal(jpeg, plain)
 
 
-@pytest.mark.parametrize("text, words", [("fer9999999.png 1\n", "fer9999999.png"), ("fer0000001.png 8\n", "line 1"),
-                                         ("fer0000001.png\n", "line 1"), (None, "paper or ferplus")])
+@pytest.mark.parametrize(
+    "text, words", [("fer9999999.png 1\n", "fer9999999.png"), ("fer0000001.png 8\n", "line 1"), ("fer0000001.png\n", "line 1"), (None, "paper or ferplus")]
+)
 def test_a_wrong_list_is_one_line(text, words, downloads, tmp_path):
     if text:
         (tmp_path / "list.txt").write_text(text)
@@ -143,6 +155,7 @@ def test_a_wrong_list_is_one_line(text, words, downloads, tmp_path):
 
 
 # ---- balancing ------------------------------------------------------------------------------------------------------
+
 
 def test_every_class_of_the_training_part_has_as_many_and_the_others_are_left(faces):
     manifest = built.manifest(faces)
@@ -210,22 +223,27 @@ def test_the_plan_stays_in_its_ranges_and_takes_originals_in_turn():
 
 # ---- duplicates and blanks ------------------------------------------------------------------------------------------
 
+
 def test_duplicates_of_training_images_are_written_and_blank_ones_counted(tmp_path, capsys):
     drawn = forms.fer(tmp_path, per_class=2)
     votes = [10] + [0] * 9
     known = [face for face in drawn if face[0] == "Training"][3]
-    double = [Face("PrivateTest", "fer0900000.png", "neutral", votes, known[3]),
-              Face("PublicTest", "fer0900001.png", "neutral", votes, known[3]),
-              Face("PrivateTest", "fer0900002.png", "neutral", votes, np.zeros((48, 48), np.uint8)),
-              Face("Training", "fer0900003.png", "neutral", votes, np.zeros((48, 48), np.uint8))]
+    double = [
+        Face("PrivateTest", "fer0900000.png", "neutral", votes, known[3]),
+        Face("PublicTest", "fer0900001.png", "neutral", votes, known[3]),
+        Face("PrivateTest", "fer0900002.png", "neutral", votes, np.zeros((48, 48), np.uint8)),
+        Face("Training", "fer0900003.png", "neutral", votes, np.zeros((48, 48), np.uint8)),
+    ]
     forms.fer(tmp_path, per_class=2, extra_rows=double)
     folder = forms.build("ferplus", tmp_path / "data", "--from", tmp_path, "--per-class", 5)
     with open(os.path.join(folder, "duplicates.csv")) as f:
         lines = [line.split(",") for line in f.read().splitlines()]
     keys = {part: {line["name"]: line["key"] for line in built.table(folder, part)} for part in ("valid", "test")}
-    assert lines == [["part", "key", "name", "of"],
-                     ["valid", keys["valid"]["fer0900001.png"], "fer0900001.png", known[1]],
-                     ["test", keys["test"]["fer0900000.png"], "fer0900000.png", known[1]]]
+    assert lines == [
+        ["part", "key", "name", "of"],
+        ["valid", keys["valid"]["fer0900001.png"], "fer0900001.png", known[1]],
+        ["test", keys["test"]["fer0900000.png"], "fer0900000.png", known[1]],
+    ]
     manifest = built.manifest(folder)
     assert manifest["duplicates"] == {"valid": 1, "test": 1}
     assert [manifest["parts"][part]["blank"] for part in ("valid", "test")] == [0, 1]
@@ -234,6 +252,7 @@ def test_duplicates_of_training_images_are_written_and_blank_ones_counted(tmp_pa
 
 
 # ---- check, preview, Caffe ------------------------------------------------------------------------------------------
+
 
 def test_a_sound_set_passes(faces, capsys):
     command("check", "ferplus", "--out", os.path.dirname(faces))
@@ -270,15 +289,18 @@ def put(image_of, label_of=lambda label: label):
     return lambda transaction, key, image, label: transaction.put(key, binary.datum(image_of(image), label_of(label)))
 
 
-@pytest.mark.parametrize("damage, words", [
-    (put(lambda image: image ^ 1), "pixels_sha256"),
-    (put(lambda image: image, lambda label: (label + 1) % 8), "record 3"),
-    (put(lambda image: image, lambda label: 8), "record 3"),
-    (put(lambda image: image[:, :35]), "record 3"),
-    (lambda transaction, key, *_: transaction.delete(key), "record 3 has key"),
-    (lambda transaction, *_: transaction.put(b"99999999", b"x"), "record"),
-    (lambda transaction, key, *_: transaction.put(key, b"not a datum"), "train_lmdb: record 3 is no Datum"),
-])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (put(lambda image: image ^ 1), "pixels_sha256"),
+        (put(lambda image: image, lambda label: (label + 1) % 8), "record 3"),
+        (put(lambda image: image, lambda label: 8), "record 3"),
+        (put(lambda image: image[:, :35]), "record 3"),
+        (lambda transaction, key, *_: transaction.delete(key), "record 3 has key"),
+        (lambda transaction, *_: transaction.put(b"99999999", b"x"), "record"),
+        (lambda transaction, key, *_: transaction.put(key, b"not a datum"), "train_lmdb: record 3 is no Datum"),
+    ],
+)
 def test_a_damaged_lmdb_is_found(damage, words, faces, tmp_path):
     folder = str(tmp_path / "ferplus")
     shutil.copytree(faces, folder)
@@ -295,11 +317,19 @@ def written(data, at):
     return lambda f, size: (f.seek(int(at * size)), f.write(data))
 
 
-@pytest.mark.parametrize("damage, words", [
-    (cut(0), "damaged"), (cut(0.1), "cut short"), (cut(0.5), "cut short"), (cut(0.999), "cut short"),
-    (written(bytes(1 << 13), 0), "damaged"), (written(bytes(1 << 15), 0.5), "record"),
-    (written(bytes(range(256)) * 2000, 0.02), "record|damaged"), (written(b"\xff" * (1 << 17), 0.02), "record|damaged"),
-])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (cut(0), "damaged"),
+        (cut(0.1), "cut short"),
+        (cut(0.5), "cut short"),
+        (cut(0.999), "cut short"),
+        (written(bytes(1 << 13), 0), "damaged"),
+        (written(bytes(1 << 15), 0.5), "record"),
+        (written(bytes(range(256)) * 2000, 0.02), "record|damaged"),
+        (written(b"\xff" * (1 << 17), 0.02), "record|damaged"),
+    ],
+)
 def test_a_damaged_file_is_found_and_kills_nothing(damage, words, faces, tmp_path):
     shutil.copytree(faces, str(tmp_path / "ferplus"))
     path = tmp_path / "ferplus" / "train_lmdb" / "data.mdb"
@@ -316,16 +346,22 @@ def test_an_lmdb_that_kills_its_reader_is_one_line(faces, monkeypatch):
         command("check", "ferplus", "--out", os.path.dirname(faces))
 
 
-@pytest.mark.parametrize("name, change, words", [
-    ("mean.binaryproto", None, "not there"), ("train.csv", None, "no .*train.csv"), ("manifest.json", None, "run `make data"),
-    ("manifest.json", lambda text: text[:50], "damaged"),
-    ("manifest.json", lambda text: json.dumps(dict(json.loads(text), mean=[1, 2, 3])), "not the mean"),
-    ("train.csv", lambda text: text.replace("fer0000001.png", "fer0000002.png"), "table_sha256"),
-    ("train.csv", lambda text: text[:5000] + "\0" + text[5000:], "train.csv is damaged|table_sha256"),
-    ("train.csv", lambda text: "nothing", "train.csv is damaged"), ("train.csv", lambda text: text[:2000], "record"),
-    ("manifest.json", lambda text: "{}", "manifest.json is damaged"),
-    ("train_lmdb", None, "not there"),
-])
+@pytest.mark.parametrize(
+    "name, change, words",
+    [
+        ("mean.binaryproto", None, "not there"),
+        ("train.csv", None, "no .*train.csv"),
+        ("manifest.json", None, "run `make data"),
+        ("manifest.json", lambda text: text[:50], "damaged"),
+        ("manifest.json", lambda text: json.dumps(dict(json.loads(text), mean=[1, 2, 3])), "not the mean"),
+        ("train.csv", lambda text: text.replace("fer0000001.png", "fer0000002.png"), "table_sha256"),
+        ("train.csv", lambda text: text[:5000] + "\0" + text[5000:], "train.csv is damaged|table_sha256"),
+        ("train.csv", lambda text: "nothing", "train.csv is damaged"),
+        ("train.csv", lambda text: text[:2000], "record"),
+        ("manifest.json", lambda text: "{}", "manifest.json is damaged"),
+        ("train_lmdb", None, "not there"),
+    ],
+)
 def test_other_damage_is_found(name, change, words, faces, tmp_path):
     folder = tmp_path / "ferplus"
     shutil.copytree(faces, str(folder))
@@ -346,7 +382,7 @@ def test_contact_sheets_show_the_stored_images_in_their_colours(downloads, tmp_p
     line = next(line for line in built.table(folder, "train") if line["label"] == "0")
     keys, stored, _ = forms.stored(folder, "train")
     image = stored[keys.index(line["key"])].transpose(1, 2, 0).repeat(2, 0).repeat(2, 1)
-    np.testing.assert_array_equal(sheet[preview.TITLE:preview.TITLE + 80, preview.LABEL:preview.LABEL + 80], image)
+    np.testing.assert_array_equal(sheet[preview.TITLE : preview.TITLE + 80, preview.LABEL : preview.LABEL + 80], image)
     assert os.path.exists(os.path.join(folder, "preview_test.png"))
 
 
@@ -364,8 +400,9 @@ def test_official_files_are_told_from_others(downloads, tmp_path):
     assert os.listdir(str(tmp_path)) == []
 
 
-@pytest.mark.parametrize("dataset, words", [("imagenet32", ("Imagenet32_train_npz.zip", "3,580,435,279", "sha256:94226337")),
-                                            ("webface", ("faces_webface_112x112.zip", "research"))])
+@pytest.mark.parametrize(
+    "dataset, words", [("imagenet32", ("Imagenet32_train_npz.zip", "3,580,435,279", "sha256:94226337")), ("webface", ("faces_webface_112x112.zip", "research"))]
+)
 def test_what_needs_a_login_is_explained(dataset, words, tmp_path):
     with pytest.raises(errors.Fail) as caught:
         command("build", dataset, "--downloads", tmp_path / "downloads", "--out", tmp_path / "data")

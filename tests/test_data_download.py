@@ -1,4 +1,5 @@
 """data_prep.download against a server on this machine that misbehaves in every way named."""
+
 import hashlib
 import http.server
 import os
@@ -43,7 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer_cut(self, start):
         """Half of what is left, and then the line is dead."""
         rest = DATA[start:]
-        self.send(rest[:len(rest) // 2 + 1], start, length=len(rest))
+        self.send(rest[: len(rest) // 2 + 1], start, length=len(rest))
 
     def answer_dead(self, start):
         self.send(b"", start, length=len(DATA) - start)
@@ -127,11 +128,19 @@ def test_a_part_of_another_file_is_found_out_and_fetched_anew(server, tmp_path):
     assert (tmp_path / "x").read_bytes() == DATA
 
 
-@pytest.mark.parametrize("way, words", [
-    ("missing", "answers 404"), ("page", "web page"), ("to-page", "web page"), ("wrong-bytes", "sha256"),
-    ("wrong-size", "has a file of 512,004 bytes, not 512,000"), ("endless", "more than 512,000 bytes"), ("short", "511,990"),
-    ("dead", "cut off"),
-])
+@pytest.mark.parametrize(
+    "way, words",
+    [
+        ("missing", "answers 404"),
+        ("page", "web page"),
+        ("to-page", "web page"),
+        ("wrong-bytes", "sha256"),
+        ("wrong-size", "has a file of 512,004 bytes, not 512,000"),
+        ("endless", "more than 512,000 bytes"),
+        ("short", "511,990"),
+        ("dead", "cut off"),
+    ],
+)
 def test_a_wrong_answer_is_told_and_leaves_no_file(way, words, server, tmp_path):
     with pytest.raises(errors.Fail) as caught:
         fetch(server, tmp_path / "x", way)
@@ -176,8 +185,9 @@ def test_make_data_fetches_checks_and_builds_and_does_not_fetch_again(server, tm
     file = official.File("cifar-10-python.tar.gz", len(data), "sha256:" + hashlib.sha256(data).hexdigest(), [server + "cifar"])
     monkeypatch.setitem(official.FILES, "cifar10", (file,))
     for _ in range(2):
-        args = forms.data_prep.parser().parse_args(["build", "cifar10", "--downloads", str(tmp_path / "downloads"),
-                                                    "--out", str(tmp_path / "data"), "--workers", "1"])
+        args = forms.data_prep.parser().parse_args(
+            ["build", "cifar10", "--downloads", str(tmp_path / "downloads"), "--out", str(tmp_path / "data"), "--workers", "1"]
+        )
         args.run(args)
     assert len(Handler.seen) == 1 and os.listdir(str(tmp_path / "downloads")) == ["cifar-10-python.tar.gz"]
     (tmp_path / "downloads" / "cifar-10-python.tar.gz").write_bytes(data[:-1])

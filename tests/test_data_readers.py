@@ -1,4 +1,5 @@
 """data_prep's readers: the same images through every form of a set give the same Datums, in the paper's geometry."""
+
 import hashlib
 import os
 import subprocess
@@ -90,6 +91,7 @@ def test_cifar100_takes_the_fine_labels_in_every_form(tmp_path):
 
 # ---- CINIC-10, ImageNet32, WebFace ----------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def cinic():
     return list(forms.cinic_members(forms.pictures(60, seed=2), np.arange(60) % 10))
@@ -171,15 +173,13 @@ def test_every_form_of_webface_gives_the_same_images(tmp_path):
     packed = forms.webface_members(files, labels, 5)
     forms.write_folder(tmp_path, packed)
     forms.write_zip(tmp_path / "faces.zip", packed)
-    forms.write_folder(tmp_path / "CASIA-WebFace",
-                       [("%07d/%03d.jpg" % (label, i), data) for i, (label, data) in enumerate(zip(labels, files))])
+    forms.write_folder(tmp_path / "CASIA-WebFace", [("%07d/%03d.jpg" % (label, i), data) for i, (label, data) in enumerate(zip(labels, files))])
     seen = []
     for number, path in enumerate(["faces_webface_112x112", "faces.zip", "CASIA-WebFace"]):
         folder = forms.build("webface", tmp_path / str(number), "--from", tmp_path / path)
         train, test = forms.stored(folder, "train"), forms.stored(folder, "test")
         assert (len(train[0]), len(test[0])) == (36, 4)
-        seen.append(sorted((image.tobytes(), label) for _, part, part_labels in (train, test)
-                           for image, label in zip(part, part_labels)))
+        seen.append(sorted((image.tobytes(), label) for _, part, part_labels in (train, test) for image, label in zip(part, part_labels)))
     assert seen[0] == seen[1] == seen[2] and built.manifest(folder)["classes"] == 5
     source = cv2.imdecode(np.frombuffer(files[11], np.uint8), cv2.IMREAD_COLOR)
     assert (images.fit(source, "resize").tobytes(), 1) in seen[0]
@@ -196,6 +196,7 @@ def test_held_out_faces_are_the_same_each_time_and_apart(tmp_path):
 
 
 # ---- FER+ -----------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("form", ["PNGs", "icml", "tar.gz", "zip", "crlf"])
 def test_every_form_of_fer_gives_the_same_lmdbs(form, tmp_path):
@@ -215,8 +216,7 @@ def test_every_form_of_fer_gives_the_same_lmdbs(form, tmp_path):
     elif form == "zip":
         forms.write_tar(tmp_path / "fer2013.tar.gz", [("fer2013/fer2013.csv", csv.encode())])
         with open(str(tmp_path / "fer2013.tar.gz"), "rb") as f:
-            forms.write_zip(other / "challenges-in-representation-learning-facial-expression-recognition-challenge.zip",
-                            [("fer2013.tar.gz", f.read())])
+            forms.write_zip(other / "challenges-in-representation-learning-facial-expression-recognition-challenge.zip", [("fer2013.tar.gz", f.read())])
     else:
         forms.write_folder(other, [("fer2013.csv", csv.replace("\n", "\r\n").encode())])
     made = forms.build("ferplus", tmp_path / "other", "--from", other, "--per-class", 6)
@@ -261,6 +261,7 @@ def test_votes_stand_beside_the_labels(tmp_path):
 
 # ---- geometry and pickles -------------------------------------------------------------------------------------------
 
+
 @pytest.mark.caffe
 def test_the_datums_are_convert_imagesets(cinic, tmp_path):
     colour = [(name, data) for name, data in cinic if name.startswith("train/")]
@@ -268,8 +269,11 @@ def test_the_datums_are_convert_imagesets(cinic, tmp_path):
     (tmp_path / "list").write_text("".join("%s %d\n" % (name, CINIC.index(name.split("/")[1])) for name, _ in colour))
     theirs = tmp_path / "theirs"
     os.makedirs(str(theirs))
-    subprocess.run(["convert_imageset", "--resize_height=36", "--resize_width=36", str(tmp_path / "CINIC-10") + "/",
-                    str(tmp_path / "list"), str(theirs / "train_lmdb")], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        ["convert_imageset", "--resize_height=36", "--resize_width=36", str(tmp_path / "CINIC-10") + "/", str(tmp_path / "list"), str(theirs / "train_lmdb")],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
     _, stored, labels = forms.stored(str(theirs), "train")
     ours = by_name(forms.build("cinic10", tmp_path, "--from", tmp_path / "CINIC-10"), "train")
     for (name, _), image, label in zip(colour, stored, labels):
@@ -288,8 +292,7 @@ def test_a_batch_is_read_as_python_pickled_it(form):
 def test_arrays_of_labels_and_other_orders_are_read():
     import pickle
 
-    batch = {"a": np.arange(6, dtype=">i4").reshape(2, 3), "f": np.asfortranarray(np.arange(6).reshape(2, 3)),
-             "n": np.int64(7), "x": [np.float32(1.5)]}
+    batch = {"a": np.arange(6, dtype=">i4").reshape(2, 3), "f": np.asfortranarray(np.arange(6).reshape(2, 3)), "n": np.int64(7), "x": [np.float32(1.5)]}
     for protocol in (2, 4, 5):
         found = pickles.load(pickle.dumps(batch, protocol), "x")
         np.testing.assert_array_equal(found["a"], batch["a"])

@@ -1,4 +1,5 @@
 """Hostile and damaged input to data_prep: nothing runs, nothing leaves its folder, every mistake is one line."""
+
 import io
 import os
 import pickle
@@ -44,6 +45,7 @@ def cifar_tar(tmp_path, change):
 
 # ---- pickles --------------------------------------------------------------------------------------------------------
 
+
 class Shell:
     def __init__(self, command):
         self.command = command
@@ -60,28 +62,44 @@ def test_a_pickle_that_calls_a_program_is_refused_and_runs_nothing(protocol, tmp
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("evil", [
-    b"\x80\x02cbuiltins\neval\n(U\x041+1.tR.",
-    b"\x80\x02c__builtin__\ngetattr\n.",
-    b"\x80\x04\x8c\x05posix\x8c\x06system\x93.",
-    b"\x80\x02cnumpy\nload\n.",
-    b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)\x81.",  # NEWOBJ
-    b"\x80\x02(cnumpy\nndarray\no.",  # OBJ
-    b"\x80\x02(ios\nsystem\n.",  # INST
-    b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR.",
-    b"\x80\x02P1\n.",  # a persistent id
-    b"\x80\x02\x82\x01.",  # an extension code
-    b"\x80\x02cnumpy\ndtype\nN}X\x08\x00\x00\x00functionK\x01s\x86b.",  # the state of what is named
-])
+@pytest.mark.parametrize(
+    "evil",
+    [
+        b"\x80\x02cbuiltins\neval\n(U\x041+1.tR.",
+        b"\x80\x02c__builtin__\ngetattr\n.",
+        b"\x80\x04\x8c\x05posix\x8c\x06system\x93.",
+        b"\x80\x02cnumpy\nload\n.",
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)\x81.",  # NEWOBJ
+        b"\x80\x02(cnumpy\nndarray\no.",  # OBJ
+        b"\x80\x02(ios\nsystem\n.",  # INST
+        b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR.",
+        b"\x80\x02P1\n.",  # a persistent id
+        b"\x80\x02\x82\x01.",  # an extension code
+        b"\x80\x02cnumpy\ndtype\nN}X\x08\x00\x00\x00functionK\x01s\x86b.",  # the state of what is named
+    ],
+)
 def test_other_opcodes_and_names_are_refused(evil):
     with pytest.raises(errors.Fail, match="refused"):
         pickles.load(evil, "x")
 
 
-@pytest.mark.parametrize("damaged", [
-    b"", b"\x80", b".", b"\x80\x02}", b"\x80\x02T\xff\xff\xff\xffab.", b"\x80\x04\x8e" + b"\xff" * 8 + b".",
-    b"\x80\x02u.", b"\x80\x02](K\x01e", b"\x80\x02h\x07.", b"\x80\x02}}K\x01s.", b"\x80\x02\x87.", b"\x80\x02(.",
-])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"\x80",
+        b".",
+        b"\x80\x02}",
+        b"\x80\x02T\xff\xff\xff\xffab.",
+        b"\x80\x04\x8e" + b"\xff" * 8 + b".",
+        b"\x80\x02u.",
+        b"\x80\x02](K\x01e",
+        b"\x80\x02h\x07.",
+        b"\x80\x02}}K\x01s.",
+        b"\x80\x02\x87.",
+        b"\x80\x02(.",
+    ],
+)
 def test_a_damaged_pickle_is_one_line(damaged):
     try:
         assert not isinstance(pickles.load(damaged, "x"), (dict, np.ndarray))
@@ -89,14 +107,18 @@ def test_a_damaged_pickle_is_one_line(damaged):
         assert "damaged" in str(failure)
 
 
-@pytest.mark.parametrize("evil, words", [
-    (b"\x80\x02})" + b"\x85" * 1000000 + b"K\x01s.", "tuples"),  # hashing that key would overflow the stack
-    (b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00a)" + b"\x85" * 1000000 + b"tR.", "tuples"),  # and so would showing it
-    (b"\x80\x02cnumpy\ndtype\nq\x01U\x02u1)q\x02" + b"0h\x01U\x02u1h\x02\x86q\x02R" * 5000 + b"}h\x02K\x01s.", "tuples"),  # and so would arguments, kept
-    (b"\x80\x02]" + b"]a" * 30000 + b".", "steps"),  # lists take 30 times the memory of their opcodes
-    (b"\x80\x02" + b"]" * 50000, "steps"),
-    (b"\x80\x02K\x01r\xff\xff\xff\xff.", "steps"),  # a memo of 2^32 places
-], ids=["key", "encoding", "arguments", "lists in a list", "lists on the stack", "memo"])
+@pytest.mark.parametrize(
+    "evil, words",
+    [
+        (b"\x80\x02})" + b"\x85" * 1000000 + b"K\x01s.", "tuples"),  # hashing that key would overflow the stack
+        (b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00a)" + b"\x85" * 1000000 + b"tR.", "tuples"),  # and so would showing it
+        (b"\x80\x02cnumpy\ndtype\nq\x01U\x02u1)q\x02" + b"0h\x01U\x02u1h\x02\x86q\x02R" * 5000 + b"}h\x02K\x01s.", "tuples"),  # and so would arguments, kept
+        (b"\x80\x02]" + b"]a" * 30000 + b".", "steps"),  # lists take 30 times the memory of their opcodes
+        (b"\x80\x02" + b"]" * 50000, "steps"),
+        (b"\x80\x02K\x01r\xff\xff\xff\xff.", "steps"),  # a memo of 2^32 places
+    ],
+    ids=["key", "encoding", "arguments", "lists in a list", "lists on the stack", "memo"],
+)
 def test_a_pickle_that_wants_too_much_is_refused(evil, words, monkeypatch):
     if words == "steps":
         monkeypatch.setattr(pickles, "MOST_STEPS", 40000)
@@ -115,6 +137,7 @@ def test_a_dtype_of_objects_is_refused():
 
 
 # ---- archives -------------------------------------------------------------------------------------------------------
+
 
 def tar_with(path, name, kind=tarfile.REGTYPE, target=""):
     with tarfile.open(str(path), "w:gz") as tar:
@@ -169,7 +192,7 @@ def test_a_size_is_bounded_before_it_is_believed(tmp_path):
 def test_an_extended_header_is_bounded(tmp_path):
     info = tarfile.TarInfo("././@PaxHeader")
     info.type, info.size = tarfile.XHDTYPE, 1 << 33
-    forms.write_folder(tmp_path, [("a.tar", info.tobuf(tarfile.USTAR_FORMAT if info.size < 8 ** 11 else tarfile.GNU_FORMAT))])
+    forms.write_folder(tmp_path, [("a.tar", info.tobuf(tarfile.USTAR_FORMAT if info.size < 8**11 else tarfile.GNU_FORMAT))])
     with pytest.raises(errors.Fail, match="claims to have"):
         list(archives.entries(str(tmp_path / "a.tar")))
 
@@ -188,25 +211,29 @@ def test_long_names_are_read_in_both_ways(tmp_path):
 def test_a_truncated_archive_is_one_line_with_its_name(share, tmp_path):
     path = cifar_tar(tmp_path, lambda name, data: data)
     data = path.read_bytes()
-    path.write_bytes(data[:int(share * len(data))])
+    path.write_bytes(data[: int(share * len(data))])
     refused("cifar10", tmp_path, path, "cifar.tar.gz")
 
 
 # ---- entries --------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("change, words", [
-    (lambda batch: batch.update(labels=[0, 10]), "label 10"),
-    (lambda batch: batch.update(labels=[0, -1]), "label -1"),
-    (lambda batch: batch.update(labels=[0, (1 << 32) + 1]), "label 4294967297"),  # 1, in 32 bits
-    (lambda batch: batch.update(labels=[0, 1 << 200]), "label 1606938"),
-    (lambda batch: batch.update(labels=[0]), "number of labels"),
-    (lambda batch: batch.update(labels=["0", "1"]), "whole number"),
-    (lambda batch: batch.update(labels=7), "number of labels"),
-    (lambda batch: batch.pop("labels"), "without `labels`"),
-    (lambda batch: batch.update(data=batch["data"][:, :-1]), "rows of 3072"),
-    (lambda batch: batch.update(data=batch["data"].astype(np.float32)), "uint8"),
-    (lambda batch: batch.update(data=[1, 2]), "uint8"),
-])
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda batch: batch.update(labels=[0, 10]), "label 10"),
+        (lambda batch: batch.update(labels=[0, -1]), "label -1"),
+        (lambda batch: batch.update(labels=[0, (1 << 32) + 1]), "label 4294967297"),  # 1, in 32 bits
+        (lambda batch: batch.update(labels=[0, 1 << 200]), "label 1606938"),
+        (lambda batch: batch.update(labels=[0]), "number of labels"),
+        (lambda batch: batch.update(labels=["0", "1"]), "whole number"),
+        (lambda batch: batch.update(labels=7), "number of labels"),
+        (lambda batch: batch.pop("labels"), "without `labels`"),
+        (lambda batch: batch.update(data=batch["data"][:, :-1]), "rows of 3072"),
+        (lambda batch: batch.update(data=batch["data"].astype(np.float32)), "uint8"),
+        (lambda batch: batch.update(data=[1, 2]), "uint8"),
+    ],
+)
 def test_a_wrong_batch_is_one_line_with_file_and_entry(change, words, tmp_path):
     def changed(name, data):
         if not name.endswith("batch_4"):
@@ -251,12 +278,19 @@ def test_a_missing_and_a_double_batch_are_refused(tmp_path):
     refused("cifar10", tmp_path, tmp_path / "b.tar", "data_batch_2 comes twice")
 
 
-@pytest.mark.parametrize("data, words", [
-    (b"", "neither a PNG nor a JPEG"), (b"GIF89a" + b"\0" * 50, "neither"), (b"\x89PNG\r\n\x1a\n", "neither"),
-    (forms.png(forms.pictures(1)[0])[:60], "damaged image"), (forms.png(forms.pictures(1)[0])[:-30], "damaged image"),
-    (forms.jpeg(forms.pictures(1)[0])[:-30], "cut short"), (forms.jpeg(forms.pictures(1)[0])[:20], "damaged JPEG"),
-    (forms.png(forms.pictures(1)[0])[:16] + struct.pack(">II", 60000, 60000) + b"\0" * 99, "60000x60000"),
-])
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (b"", "neither a PNG nor a JPEG"),
+        (b"GIF89a" + b"\0" * 50, "neither"),
+        (b"\x89PNG\r\n\x1a\n", "neither"),
+        (forms.png(forms.pictures(1)[0])[:60], "damaged image"),
+        (forms.png(forms.pictures(1)[0])[:-30], "damaged image"),
+        (forms.jpeg(forms.pictures(1)[0])[:-30], "cut short"),
+        (forms.jpeg(forms.pictures(1)[0])[:20], "damaged JPEG"),
+        (forms.png(forms.pictures(1)[0])[:16] + struct.pack(">II", 60000, 60000) + b"\0" * 99, "60000x60000"),
+    ],
+)
 def test_an_entry_that_is_no_image_is_one_line_with_file_and_entry(data, words, tmp_path):
     members = list(forms.cinic_members(forms.pictures(6), np.arange(6)))
     members[3] = (members[3][0], data)
@@ -267,7 +301,7 @@ def test_an_entry_that_is_no_image_is_one_line_with_file_and_entry(data, words, 
 def test_a_jpeg_that_claims_to_be_large_is_refused():
     data = bytearray(forms.jpeg(forms.pictures(1)[0]))
     at = data.index(b"\xff\xc0")
-    data[at + 5:at + 9] = struct.pack(">HH", 65000, 65000)
+    data[at + 5 : at + 9] = struct.pack(">HH", 65000, 65000)
     with pytest.raises(errors.Fail, match="65000x65000"):
         images.decode(bytes(data), "x")
 
@@ -277,8 +311,9 @@ def test_an_unknown_class_is_refused(tmp_path):
     refused("cinic10", tmp_path, tmp_path / "c", "unicorn")
 
 
-@pytest.mark.parametrize("labels, words", [([0, 1, 7], "identity 7"), ([0, 1, 0.5], "identity 0.5"),
-                                           ([0, 1, float("nan")], "identity nan"), ([0, 1, float("inf")], "identity inf")])
+@pytest.mark.parametrize(
+    "labels, words", [([0, 1, 7], "identity 7"), ([0, 1, 0.5], "identity 0.5"), ([0, 1, float("nan")], "identity nan"), ([0, 1, float("inf")], "identity inf")]
+)
 def test_an_identity_out_of_range_is_refused(labels, words, tmp_path):
     files = [forms.jpeg(image) for image in forms.pictures(3, 112)]
     forms.write_folder(tmp_path, forms.webface_members(files, labels, 5))
@@ -292,11 +327,19 @@ def test_imagenets_labels_begin_with_1(tmp_path):
     refused("imagenet32", tmp_path, tmp_path / "i", "train_data_batch_1", "label -1")
 
 
-@pytest.mark.parametrize("old, new, words", [
-    (" 7", " 256", "no number from 0 to 255"), (" 7", " -7", "no number"), (" 7", " 7.5", "no number"),
-    (" 7", "  7", "2304 pixels"), ("Training", "Trainig", "Usage"), ("emotion", "emotions", "titles"), (",", ";", "titles"),
-    (",Training", ",Training,1", "columns"),
-])
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        (" 7", " 256", "no number from 0 to 255"),
+        (" 7", " -7", "no number"),
+        (" 7", " 7.5", "no number"),
+        (" 7", "  7", "2304 pixels"),
+        ("Training", "Trainig", "Usage"),
+        ("emotion", "emotions", "titles"),
+        (",", ";", "titles"),
+        (",Training", ",Training,1", "columns"),
+    ],
+)
 def test_a_wrong_fer2013_csv_is_one_line(old, new, words, tmp_path):
     forms.fer(tmp_path, per_class=1)
     path = tmp_path / "fer2013.csv"
@@ -311,8 +354,9 @@ def test_fer2013_csv_without_its_last_row_is_refused(tmp_path):
     refused("ferplus", tmp_path, tmp_path, "rows")
 
 
-@pytest.mark.parametrize("text, words", [("", "no votes"), ("a.png,1,2\n", "line 1"), ("a.png,x" + ",1" * 10 + "\n", "missing"),
-                                         ("a.png,x" + ",-1" * 10 + "\n", "line 1")])
+@pytest.mark.parametrize(
+    "text, words", [("", "no votes"), ("a.png,1,2\n", "line 1"), ("a.png,x" + ",1" * 10 + "\n", "missing"), ("a.png,x" + ",-1" * 10 + "\n", "line 1")]
+)
 def test_a_wrong_label_csv_is_one_line(text, words, tmp_path):
     forms.fer(tmp_path, per_class=1)
     (tmp_path / "FERPlus" / "FER2013Valid" / "label.csv").write_text(text)
@@ -321,20 +365,25 @@ def test_a_wrong_label_csv_is_one_line(text, words, tmp_path):
 
 # ---- killed, interrupted, no space ----------------------------------------------------------------------------------
 
+
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """Enough images that a build takes seconds, packed."""
     path = tmp_path_factory.mktemp("large") / "CINIC-10"
     members = list(forms.cinic_members(forms.pictures(60), np.arange(60) % 10))
-    forms.write_tar(str(path) + ".tar", [("%s/%s/%d_%s" % (*name.split("/")[:2], i, name.split("/")[2]), data)
-                                         for i in range(300) for name, data in members])
+    forms.write_tar(str(path) + ".tar", [("%s/%s/%d_%s" % (*name.split("/")[:2], i, name.split("/")[2]), data) for i in range(300) for name, data in members])
     return str(path) + ".tar"
 
 
 def start(source, out, **more):
-    return subprocess.Popen([sys.executable, "-m", "data_prep", "build", "cinic10", "--from", source, "--out", str(out),
-                             "--workers", "2"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                            start_new_session=True, **more)
+    return subprocess.Popen(
+        [sys.executable, "-m", "data_prep", "build", "cinic10", "--from", source, "--out", str(out), "--workers", "2"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        **more,
+    )
 
 
 def gone(group):
@@ -390,6 +439,7 @@ def test_an_lmdb_without_space_is_one_line(tmp_path, monkeypatch):
 
 # ---- mutated files --------------------------------------------------------------------------------------------------
 
+
 def seeds(folder):
     """(set, name of the file to give, function that writes it from its parts, parts as a list of (name, bytes))."""
     pictures = forms.pictures(12)
@@ -401,25 +451,37 @@ def seeds(folder):
     yield "cinic10", "a.zip", forms.write_zip, list(forms.cinic_members(pictures[:6], LABELS[:6]))
     yield "cinic10", "a.tar", forms.write_tar, list(forms.cinic_members(pictures[:6], LABELS[:6]))
     for form in ("npz", "4"):
-        yield "imagenet32", "a", forms.write_folder, [
-            member for part in ("train", "test") for member in forms.imagenet32_members(pictures[:4], LABELS[:4], form, part)]
+        yield (
+            "imagenet32",
+            "a",
+            forms.write_folder,
+            [member for part in ("train", "test") for member in forms.imagenet32_members(pictures[:4], LABELS[:4], form, part)],
+        )
     yield "webface", "a.zip", forms.write_zip, forms.webface_members(jpegs * 3, [0, 1, 2, 3] * 3, 4)
     yield "webface", "a", forms.write_folder, [("%d/%d.jpg" % (i % 2, i), data) for i, data in enumerate(jpegs * 3)]
-    yield "cinic10", "DS_10283_3192.zip", forms.write_zip, [
-        ("CINIC-10.tar", packed(folder, "a.tar", forms.write_tar, forms.cinic_members(pictures[:6], LABELS[:6])))]
-    yield "imagenet32", "a", forms.write_folder, [
-        ("Imagenet32_%s.zip" % name, packed(folder, "a.zip", forms.write_zip, forms.imagenet32_members(pictures[:4], LABELS[:4], "3", part)))
-        for name, part in (("train", "train"), ("val", "test"))]
+    yield (
+        "cinic10",
+        "DS_10283_3192.zip",
+        forms.write_zip,
+        [("CINIC-10.tar", packed(folder, "a.tar", forms.write_tar, forms.cinic_members(pictures[:6], LABELS[:6])))],
+    )
+    yield (
+        "imagenet32",
+        "a",
+        forms.write_folder,
+        [
+            ("Imagenet32_%s.zip" % name, packed(folder, "a.zip", forms.write_zip, forms.imagenet32_members(pictures[:4], LABELS[:4], "3", part)))
+            for name, part in (("train", "train"), ("val", "test"))
+        ],
+    )
     faces = forms.fer(folder / "fer", per_class=1)
     members = [(entry.name, archives.read(entry)) for entry in archives.entries(str(folder / "fer"))]
     yield "ferplus", "a", forms.write_folder, members
     csv, votes = dict(members)["fer2013.csv"], [(name, data) for name, data in members if name != "fer2013.csv"]
     yield "ferplus", "a", forms.write_folder, [("icml_face_data.csv", forms.icml(csv.decode()).encode())] + votes
-    yield "ferplus", "a", forms.write_folder, votes + [
-        ("fer2013.tar.gz", packed(folder, "a.tar.gz", forms.write_tar, [("fer2013/fer2013.csv", csv)]))]
+    yield "ferplus", "a", forms.write_folder, votes + [("fer2013.tar.gz", packed(folder, "a.tar.gz", forms.write_tar, [("fer2013/fer2013.csv", csv)]))]
     forms.write_pngs(folder / "png" / "FERPlus", faces)
-    yield "ferplus", "a", forms.write_folder, votes + [
-        (entry.name, archives.read(entry)) for entry in archives.entries(str(folder / "png"))]
+    yield "ferplus", "a", forms.write_folder, votes + [(entry.name, archives.read(entry)) for entry in archives.entries(str(folder / "png"))]
 
 
 def packed(folder, name, write, members):
@@ -471,7 +533,7 @@ def test_mutated_files_are_built_or_refused_in_one_line(tmp_path, capsys):
         os.makedirs(str(box))
         if rng.random() < 0.7 or write is forms.write_folder:  # inside a sound archive, or the archive itself
             i = rng.randrange(len(members))
-            write(box / name, members[:i] + [(members[i][0], mutated(rng, members[i][1]))] + members[i + 1:])
+            write(box / name, members[:i] + [(members[i][0], mutated(rng, members[i][1]))] + members[i + 1 :])
         else:
             write(box / name, members)
             forms.write_folder(box, [(name, mutated(rng, (box / name).read_bytes()))])

@@ -1,4 +1,5 @@
 """What the demo draws: the official formats to the byte, the same each time, with work for the paper's label rule."""
+
 import csv
 import gzip
 import hashlib
@@ -71,19 +72,16 @@ def test_cifar_archive_has_the_official_members_in_the_official_form(drawn):
         assert len(batch[b"labels"]) == len(batch[b"filenames"]) == count
         assert all(isinstance(text, bytes) for text in batch[b"filenames"] + [batch[b"batch_label"]])
     meta = load(found["cifar-10-batches-py/batches.meta"])
-    assert meta == {b"num_cases_per_batch": settings.SOURCE_TRAIN // 5, b"num_vis": 3072,
-                    b"label_names": [name.encode() for name in objects.CLASSES]}
+    assert meta == {b"num_cases_per_batch": settings.SOURCE_TRAIN // 5, b"num_vis": 3072, b"label_names": [name.encode() for name in objects.CLASSES]}
 
 
 def test_cifar_pickles_are_python_2s_of_protocol_2(drawn):
     data = members(drawn[0])["cifar-10-batches-py/data_batch_1"]
     opcodes = unpickled(data)
     assert opcodes[0] == ("PROTO", 2) and opcodes[-1][0] == "STOP"
-    assert [a for name, a in opcodes if name == "GLOBAL"] == [
-        "numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"]
+    assert [a for name, a in opcodes if name == "GLOBAL"] == ["numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"]
     # Strings are Python 2's byte strings, not Python 3's `_codecs.encode` of text.
-    assert {name for name, _ in opcodes if "STRING" in name or "UNICODE" in name or "BYTES" in name} == {
-        "SHORT_BINSTRING", "BINSTRING"}
+    assert {name for name, _ in opcodes if "STRING" in name or "UNICODE" in name or "BYTES" in name} == {"SHORT_BINSTRING", "BINSTRING"}
 
 
 def test_cifar_rows_are_the_drawn_images_as_red_green_and_blue_planes(drawn, tmp_path):
@@ -188,8 +186,13 @@ def test_the_contact_sheet_is_a_png(tmp_path):
     train = draw.draw_source(np.random.RandomState(1), 40)
     target = draw.draw_target(np.random.RandomState(1), {"Training": 60})
     assert draw.contact_sheet(train, target).shape == (18 * 96, 16 * 96, 3)
-    done = subprocess.run([sys.executable, "-m", "demo.draw", str(tmp_path), "--sheet", "sheet.txt"], cwd=ROOT,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "demo.draw", str(tmp_path), "--sheet", "sheet.txt"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     assert done.returncode == 1 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
 
 
@@ -210,8 +213,7 @@ def tested(tmp_path_factory):
             transaction.put(key.encode(), binary.datum(np.full((3, 36, 36), 10 * value, np.uint8), value))
     for name in ("fine", "scratch"):
         p = rng.dirichlet(np.ones(8), len(labels)).astype(np.float32)
-        scores.write(str(folder / (name + ".npz")),
-                     scores.Scores(keys, keys, labels, p, p, np.array(facts.EXPRESSIONS), "test"))
+        scores.write(str(folder / (name + ".npz")), scores.Scores(keys, keys, labels, p, p, np.array(facts.EXPRESSIONS), "test"))
     return folder
 
 

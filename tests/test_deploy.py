@@ -1,4 +1,5 @@
 """Export, model cards and checks: every file against real Caffe, what it says of itself, and that nothing wrong is kept."""
+
 import filecmp
 import json
 import os
@@ -125,8 +126,10 @@ def test_accuracies_are_counted_on_every_image(made):
     for file in (names.FLOAT, names.INT8):
         ten = crops.ten_crops(images, 0, 32)
         each = np.stack([probabilities(out, file, ten[:, i]) for i in range(10)], axis=1)
-        assert about["accuracy"][file] == {"ten_crops": pytest.approx((each.mean(axis=1).argmax(axis=1) == labels).mean(), abs=1e-6),
-                                           "one_crop": pytest.approx((each[:, 4].argmax(axis=1) == labels).mean(), abs=1e-6)}
+        assert about["accuracy"][file] == {
+            "ten_crops": pytest.approx((each.mean(axis=1).argmax(axis=1) == labels).mean(), abs=1e-6),
+            "one_crop": pytest.approx((each[:, 4].argmax(axis=1) == labels).mean(), abs=1e-6),
+        }
 
 
 def test_calibration_takes_training_images(made):
@@ -172,7 +175,9 @@ def test_short_names_change_no_score_and_not_what_goes_in_and_out(made):
     long = onnx.load(path)
     for node in long.graph.node:  # as ONNX Runtime leaves them
         node.output[:] = [name if name == "prob" else name + "_of_a_layer_of_the_network" for name in node.output]
-        node.input[:] = [name if name == "data" or name in {t.name for t in long.graph.initializer} else name + "_of_a_layer_of_the_network" for name in node.input]
+        node.input[:] = [
+            name if name == "data" or name in {t.name for t in long.graph.initializer} else name + "_of_a_layer_of_the_network" for name in node.input
+        ]
     size, given = len(long.SerializeToString()), np.random.RandomState(0).rand(2, 3, 32, 32).astype(np.float32) * 255
     scores = [onnxruntime.InferenceSession(each.SerializeToString()).run(["prob"], {"data": given})[0] for each in (long, quantize.shortly_named(long))]
     np.testing.assert_array_equal(*scores)
@@ -255,12 +260,15 @@ def test_every_operator_is_caffes(tmp_path):
     assert abs(ours - theirs).max() < 1e-5 and np.ptp(theirs, axis=0).max() > 0.01
 
 
-@pytest.mark.parametrize("old, new, said", (
-    ("pool: MAX kernel_size: 3", "pool: STOCHASTIC kernel_size: 3", "layer p: only MAX and AVE"),
-    ("stride: 2 round_mode: FLOOR", "stride: 4", "layer h: a window lies outside .*FLOOR"),
-    ('"ReLU" bottom: "e"', '"MVN" bottom: "e"', "layer r is of type MVN"),
-    ('"ReLU" bottom: "e"', '"BatchNorm" batch_norm_param { use_global_stats: false } bottom: "e"', "layer r: use_global_stats.*--unfolded"),
-))
+@pytest.mark.parametrize(
+    "old, new, said",
+    (
+        ("pool: MAX kernel_size: 3", "pool: STOCHASTIC kernel_size: 3", "layer p: only MAX and AVE"),
+        ("stride: 2 round_mode: FLOOR", "stride: 4", "layer h: a window lies outside .*FLOOR"),
+        ('"ReLU" bottom: "e"', '"MVN" bottom: "e"', "layer r is of type MVN"),
+        ('"ReLU" bottom: "e"', '"BatchNorm" batch_norm_param { use_global_stats: false } bottom: "e"', "layer r: use_global_stats.*--unfolded"),
+    ),
+)
 def test_layers_without_an_operator_are_refused_by_name(old, new, said):
     net = text_format.Parse((SMALL % "AVE").replace(old, new), m.NetParameter())
     with pytest.raises(errors.Fail, match=said):
@@ -282,16 +290,32 @@ def shipped(made):
     for place, source, weights_ in ((before, "cifar10", None), (run, "ferplus", files.sha256(caffemodel))):
         command = session["command"] + (["--weights", "elsewhere/resnet20_cifar10/final.caffemodel"] if weights_ else [])
         with open(os.path.join(place, "run.json"), "w") as f:
-            inputs = {"engine": "torch-bf16", "solver": solver, "weights": weights_, "mean": mean if weights_ else "other",
-                      "train": {"lmdb": "data/%s/train_lmdb" % source, "images": 160000, "sha256": "ab" * 32}}
+            inputs = {
+                "engine": "torch-bf16",
+                "solver": solver,
+                "weights": weights_,
+                "mean": mean if weights_ else "other",
+                "train": {"lmdb": "data/%s/train_lmdb" % source, "images": 160000, "sha256": "ab" * 32},
+            }
             json.dump({"inputs": inputs, "sessions": [dict(session, command=command)], "iteration": 10000, "seconds": 7200}, f)
         log = loop.Log(os.path.join(place, "log.csv"), 0)
         log.write(dict(dict.fromkeys(kept_runs.COLUMNS, 1.0), iteration=10000, epoch=2.0))
     per_class = [dict(name=name, n=3, precision=0.5, recall=0.25, f1=1 / 3) for name in facts.EXPRESSIONS]
     with open(os.path.join(run, "metrics_valid.json"), "w") as f:
-        json.dump({"split": "valid", "n": 30, "accuracy": 0.8123, "one_crop_accuracy": 0.8, "mean_class_accuracy": 0.6,
-                   "per_class": per_class, "classes": list(facts.EXPRESSIONS), "confusion": [],
-                   "made_from": {"engine": "torch", "weights_sha256": files.sha256(caffemodel)}}, f)
+        json.dump(
+            {
+                "split": "valid",
+                "n": 30,
+                "accuracy": 0.8123,
+                "one_crop_accuracy": 0.8,
+                "mean_class_accuracy": 0.6,
+                "per_class": per_class,
+                "classes": list(facts.EXPRESSIONS),
+                "confusion": [],
+                "made_from": {"engine": "torch", "weights_sha256": files.sha256(caffemodel)},
+            },
+            f,
+        )
     root = os.path.join(folder, "models")
     card.make(run, "resnet20_cifar10", root, data_folder, "valid", "")
     return root, run, data_folder
@@ -301,9 +325,24 @@ def test_a_model_card_tells_how_it_was_made_and_how_good_it_is(shipped):
     root, _, _ = shipped
     with open(os.path.join(root, "resnet20_cifar10", "README.md")) as f:
         text_ = f.read()
-    for said in ("row 2 of the paper's Table II", "81.23%", "82.43%", "82.00%", "PublicTest", "| contempt | 3 | 50.0% | 25.0% | 33.3% |",
-                 "**Pretraining**: engine torch-bf16, commit 0123456789ab", "data/cifar10/train_lmdb", "10,000 iterations", "MIT",
-                 "CIFAR-10", "Kaggle", "Not for", "int8 changes", "2h00m", "2 epochs of batches of 32"):
+    for said in (
+        "row 2 of the paper's Table II",
+        "81.23%",
+        "82.43%",
+        "82.00%",
+        "PublicTest",
+        "| contempt | 3 | 50.0% | 25.0% | 33.3% |",
+        "**Pretraining**: engine torch-bf16, commit 0123456789ab",
+        "data/cifar10/train_lmdb",
+        "10,000 iterations",
+        "MIT",
+        "CIFAR-10",
+        "Kaggle",
+        "Not for",
+        "int8 changes",
+        "2h00m",
+        "2 epochs of batches of 32",
+    ):
         assert said in text_, said
     with open(os.path.join(root, "README.md")) as f:
         assert "[resnet20_cifar10](resnet20_cifar10/README.md) | 2 | 280K" in f.read()
@@ -338,8 +377,9 @@ def test_checksums_cover_every_file_and_name_what_is_wrong(shipped):
 
 
 def models_check(*arguments):
-    return subprocess.run([sys.executable, "-m", "deploy.check", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          universal_newlines=True)
+    return subprocess.run(
+        [sys.executable, "-m", "deploy.check", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+    )
 
 
 def test_models_check_runs_every_network_in_every_runtime(shipped):
@@ -378,7 +418,7 @@ def test_the_snippets_of_models_readme_run(tmp_path):
     assert sum("print(" in line for line in code) == 6
     caffe = next(i for i, line in enumerate(code) if line == "import caffe")
     labels = []
-    setup = code[:next(i for i, line in enumerate(code) if line.startswith("import onnxruntime"))]
+    setup = code[: next(i for i, line in enumerate(code) if line.startswith("import onnxruntime"))]
     for lines, python in ((code[:caffe], [sys.executable]), (setup + code[caffe:], CAFFE.split())):
         ran = subprocess.run(python + ["-c", "\n".join(lines)], cwd=str(tmp_path), stdout=subprocess.PIPE, universal_newlines=True)
         labels += ran.stdout.split()

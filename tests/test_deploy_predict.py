@@ -1,4 +1,5 @@
 """Predict: faces given and found, images, folders, videos, what is printed and drawn, and everything that is no input."""
+
 import csv
 import io
 import json
@@ -47,6 +48,7 @@ def photograph():
 @pytest.fixture
 def run(monkeypatch, capfd):
     """Runs the command; (exit status, its records, stderr)."""
+
     def run_(*arguments):
         monkeypatch.setattr(sys, "argv", ["predict"] + [str(a) for a in arguments])
         capfd.readouterr()
@@ -55,6 +57,7 @@ def run(monkeypatch, capfd):
         out, err = capfd.readouterr()
         records = out if "--csv" in arguments else [json.loads(line) for line in out.splitlines()]
         return end.value.code or 0, records, err
+
     return run_
 
 
@@ -103,9 +106,9 @@ def test_faces_of_a_photograph_are_found_and_drawn(model, photograph, tmp_path, 
     for record in records:
         shares = record["probabilities"]
         assert abs(sum(shares.values()) - 1) < 1e-4 and record["label"] == max(shares, key=shares.get)
-    changed = (cv2.absdiff(cv2.imread(str(drawn)), cv2.imread(two)).max(axis=2) > 60)
+    changed = cv2.absdiff(cv2.imread(str(drawn)), cv2.imread(two)).max(axis=2) > 60
     x, y, width, height = one["box"]
-    assert changed[y, x:x + width].mean() > 0.8 and not changed[300:].any()
+    assert changed[y, x : x + width].mean() > 0.8 and not changed[300:].any()
     assert not cv2.absdiff(cv2.imread(two)[:, :512], photograph).any()
 
 
@@ -127,10 +130,12 @@ def test_a_face_is_found_at_any_size(model, photograph):
 
 def test_an_ensemble_is_the_mean_of_its_members(photograph, tmp_path):
     names = ["resnet20_cifar10", "resnet20_scratch"]
+
     def shares(model, **how):
         (found,) = predict.Predictor(model, **how)(photograph)
         assert found["label"] == max(found["probabilities"], key=found["probabilities"].get)
         return np.array(list(found["probabilities"].values()))
+
     for how in ({}, {"ten_crops": False, "find": "given"}):
         one, other = (shares(name, **how) for name in names)
         assert abs(one - other).max() > 1e-4
@@ -161,8 +166,11 @@ def test_a_folder_as_csv_with_a_bad_file_among_the_good(model, photograph, tmp_p
     assert list(lines[0]) == ["file", "frame", "time", "track", "x", "y", "width", "height", "score", "roll", "label", *facts.EXPRESSIONS, "problem"]
     assert [os.path.basename(line["file"]) for line in lines] == ["a.jpg", "b.webp"]
     assert all(near_the_face([int(line[k]) for k in ("x", "y", "width", "height")]) for line in lines)
-    assert status == 1 and err.splitlines() == ["error: %s: no image that is read (.jpg .jpeg .png .webp .bmp .tif .tiff .gif), and by its name no video" % (tmp_path / "in" / "bad.png"),
-                                                "wrote drawn images to %s" % (tmp_path / "out"), "error: 1 of 3 files could not be read (named above)"]
+    assert status == 1 and err.splitlines() == [
+        "error: %s: no image that is read (.jpg .jpeg .png .webp .bmp .tif .tiff .gif), and by its name no video" % (tmp_path / "in" / "bad.png"),
+        "wrote drawn images to %s" % (tmp_path / "out"),
+        "error: 1 of 3 files could not be read (named above)",
+    ]
     assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")) == ["a.jpg", "deeper/b.webp"]
 
 
@@ -194,14 +202,15 @@ def test_a_video_is_read_at_the_rate_asked_for(model, clip, tmp_path, run):
     assert len(run("--model", model, clip, "--crops", 1, "--limit", 3)[1]) == 3
 
 
-@pytest.mark.parametrize("kind, code, said", (
-    (".avi", "MJPG", "ends after 1[0-9] frames: it is cut short"), (".mp4", "mp4v", "it is cut short, the last [0-9,]+ bytes")))
+@pytest.mark.parametrize(
+    "kind, code, said", ((".avi", "MJPG", "ends after 1[0-9] frames: it is cut short"), (".mp4", "mp4v", "it is cut short, the last [0-9,]+ bytes"))
+)
 def test_a_video_that_is_cut_short_says_so_after_what_it_has(model, clip, tmp_path, run, kind, code, said):
     whole = write_video(tmp_path / ("whole" + kind), [frame.image for frame in sources.frames(clip)], code)
     with open(whole, "rb") as f:
         data = f.read()
     half = tmp_path / ("half" + kind)
-    half.write_bytes(data[:len(data) // 2])
+    half.write_bytes(data[: len(data) // 2])
     status, records, err = run("--model", model, half, "--crops", 1, "--fps", 2)
     assert status == 1 and err.count("\n") == 1
     assert re.search(said, err)
@@ -211,10 +220,12 @@ def test_a_video_that_is_cut_short_says_so_after_what_it_has(model, clip, tmp_pa
 def test_video_takes_constant_memory(tmp_path):
     noise = np.random.RandomState(0).randint(0, 256, (60, 80, 3)).astype(np.uint8)
     path = write_video(tmp_path / "long.avi", [cv2.resize(np.roll(noise, i, axis=1), (640, 480)) for i in range(400)])  # 370 MB decoded
-    script = ("import resource, sys; sys.path.insert(0, %r)\nfrom fer_lite import sources\n"
-              "stream = sources.frames(%r)\nfor _ in range(20): next(stream)\n"
-              "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nprint(sum(1 for _ in stream))\n"
-              "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)" % (ROOT, path))
+    script = (
+        "import resource, sys; sys.path.insert(0, %r)\nfrom fer_lite import sources\n"
+        "stream = sources.frames(%r)\nfor _ in range(20): next(stream)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nprint(sum(1 for _ in stream))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)" % (ROOT, path)
+    )
     count, grown = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, universal_newlines=True).stdout.split()
     assert int(count) == 380 and int(grown) < 50 * 1024
 
@@ -231,6 +242,7 @@ def test_a_camera_gives_its_newest_frames_at_the_rate_asked_for(clip):
 def png(width, height, body=b"0" * 1000):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
 
@@ -243,7 +255,7 @@ BAD = {
     "huge.png": (png(60000, 60000), "at most 100 million pixels"),
     "huge.webp": (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff" + b"\0" * 20, "huge.webp"),
     "cut.png": (png(60, 60)[:-30], "cut short"),
-    "cut.jpg": (JPEG[:len(JPEG) // 2], "damaged JPEG"),
+    "cut.jpg": (JPEG[: len(JPEG) // 2], "damaged JPEG"),
     "head.jpg": (JPEG[:12], "damaged JPEG"),
     "text.mp4": (b"hello" * 100, "no video that OpenCV can read"),
     "list.mp4": (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "no video that OpenCV can read"),
@@ -281,12 +293,13 @@ def test_bad_arguments_are_one_line(model, photograph, tmp_path, run):
 
 def test_three_lines_of_python_from_anywhere_with_light_dependencies(model, photograph, tmp_path):
     photo = save(tmp_path / "photo.png", photograph)
-    script = ("import sys; sys.path.append(%r)\nfrom fer_lite import predict\n"
-              "p = predict.Predictor(%r)\nprint(p(%r)[0]['label'])\n"
-              "heavy = {'google.protobuf', 'onnx', 'lmdb', 'caffe', 'torch', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
-              "assert not heavy, heavy" % (ROOT, model, photo))
-    ran = subprocess.run([sys.executable, "-c", script], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         universal_newlines=True)
+    script = (
+        "import sys; sys.path.append(%r)\nfrom fer_lite import predict\n"
+        "p = predict.Predictor(%r)\nprint(p(%r)[0]['label'])\n"
+        "heavy = {'google.protobuf', 'onnx', 'lmdb', 'caffe', 'torch', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy" % (ROOT, model, photo)
+    )
+    ran = subprocess.run([sys.executable, "-c", script], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
     assert ran.returncode == 0 and ran.stdout.strip() in facts.EXPRESSIONS, ran.stdout
 
 

@@ -1,4 +1,5 @@
 """Videos and drawn copies: where copies go, frames upright and at their own times, what is cut short, tracks, labels, what is written."""
+
 import fractions
 import json
 import os
@@ -23,7 +24,7 @@ def frame(i, corner=0, size=(96, 64)):
     """A grey frame that says its number, white in the corner 0 (top left), 1, 2, 3 (clockwise)."""
     image = np.full((size[1], size[0], 3), round(15 + 5.5 * i) % 250, np.uint8)
     y, x = ((0, 0), (0, 1), (1, 1), (1, 0))[corner]
-    image[y * size[1] // 2:(y + 1) * size[1] // 2, x * size[0] // 2:(x + 1) * size[0] // 2] = 250
+    image[y * size[1] // 2 : (y + 1) * size[1] // 2, x * size[0] // 2 : (x + 1) * size[0] // 2] = 250
     return image
 
 
@@ -60,6 +61,7 @@ def film(path, times=TIMES, codec=None, sound=0, rotation=0):
 @pytest.fixture
 def run(monkeypatch, capfd):
     """Runs the command with a predictor of one face a frame, half as happy in each second frame; (exit status, records, stderr)."""
+
     class Predictor:
         classes, threshold = ("happiness", "sadness"), 0.0
 
@@ -78,6 +80,7 @@ def run(monkeypatch, capfd):
             cli.main()
         out, err = capfd.readouterr()
         return end.value.code or 0, [json.loads(each) for each in out.splitlines()], err
+
     return run_
 
 
@@ -123,19 +126,22 @@ def test_the_draw_folder_is_no_input_of_a_second_run(tree):
     assert planned("other", "b/drawn")[0] == ["b/drawn/deep/face.jpg", "b/drawn/face.jpg"]
 
 
-@pytest.mark.parametrize("out, given, named", (
-    ("b", ("a/face.jpg", "b/face.jpg"), "b/face.jpg"),  # the user's own file
-    ("b", ("b",), "would be replaced"),
-    ("drawn", ("a", "b"), "drawn/face.jpg"),
-    ("drawn", ("v",), "drawn/a.mp4"),
-    ("v", ("v/a.avi", "a"), "v/a.mp4 is there"),  # no input, and yet the user's own
-    ("v", ("v/b.MKV", "a"), None),
-    ("v/b.MKV", ("v/a.avi", "v/b.MKV"), "v/b.MKV is a file"),
-    ("b/face.jpg", ("b/face.jpg",), "b/face.jpg"),
-    ("linked/face.jpg", ("b/face.jpg",), "b/face.jpg"),
-    ("hard.jpg", ("b/face.jpg",), "b/face.jpg"),
-    ("linked", ("b/deep/../face.jpg",), "face.jpg"),
-))
+@pytest.mark.parametrize(
+    "out, given, named",
+    (
+        ("b", ("a/face.jpg", "b/face.jpg"), "b/face.jpg"),  # the user's own file
+        ("b", ("b",), "would be replaced"),
+        ("drawn", ("a", "b"), "drawn/face.jpg"),
+        ("drawn", ("v",), "drawn/a.mp4"),
+        ("v", ("v/a.avi", "a"), "v/a.mp4 is there"),  # no input, and yet the user's own
+        ("v", ("v/b.MKV", "a"), None),
+        ("v/b.MKV", ("v/a.avi", "v/b.MKV"), "v/b.MKV is a file"),
+        ("b/face.jpg", ("b/face.jpg",), "b/face.jpg"),
+        ("linked/face.jpg", ("b/face.jpg",), "b/face.jpg"),
+        ("hard.jpg", ("b/face.jpg",), "b/face.jpg"),
+        ("linked", ("b/deep/../face.jpg",), "face.jpg"),
+    ),
+)
 def test_copies_meet_neither_each_other_nor_an_input(tree, out, given, named):
     os.symlink("b", "linked")
     os.link("b/face.jpg", "hard.jpg")
@@ -207,8 +213,8 @@ def test_a_turned_mp4_needs_no_pyav(tmp_path):
     writer.release()
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
-    assert struct.unpack(">9i", data[at:at + 36]) == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
-    data[at:at + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
+    assert struct.unpack(">9i", data[at : at + 36]) == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
+    data[at : at + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
     seen = list(sources.frames(str(path)))
     assert len(seen) == 5 and np.abs(seen[0].image.astype(int) - frame(0, 1, (64, 96))).mean() < 8
@@ -232,7 +238,7 @@ def test_a_hole_in_the_pictures_is_said_after_what_can_be_decoded(tmp_path, monk
     path = film(tmp_path / ("film" + kind), [i / 30 for i in range(100)], sound=6)
     assert len(list(sources.frames(path))) == 100
     data = bytearray(open(path, "rb").read())
-    data[len(data) * 3 // 10:len(data) * 8 // 10] = bytes(len(data) * 8 // 10 - len(data) * 3 // 10)
+    data[len(data) * 3 // 10 : len(data) * 8 // 10] = bytes(len(data) * 8 // 10 - len(data) * 3 // 10)
     with open(path, "wb") as f:
         f.write(data)
     seen = []
@@ -248,14 +254,16 @@ def test_a_trimmed_mp4_is_whole(tmp_path):
     data = bytearray(open(path, "rb").read())
     for name, place in ((b"tkhd", 24), (b"elst", 12)):  # its duration, in thousandths of a second
         at = data.index(name) + place
-        assert abs(int.from_bytes(data[at:at + 4], "big") - 3000) < 5
-        data[at:at + 4] = struct.pack(">I", 1000)
+        assert abs(int.from_bytes(data[at : at + 4], "big") - 3000) < 5
+        data[at : at + 4] = struct.pack(">I", 1000)
     with open(path, "wb") as f:
         f.write(data)
     assert 28 <= len(list(sources.frames(path))) <= 34
 
 
-@pytest.mark.parametrize("data", (b"", b"x", b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\x00\x00\x00\x00\x00", b"RIFF\0\0\0\0AVI ", b"\0\0\0\0ftypisom", b"\0\0\0\1ftyp" + b"\xff" * 3))
+@pytest.mark.parametrize(
+    "data", (b"", b"x", b"\x1a\x45\xdf\xa3", b"\x1a\x45\xdf\xa3\x00\x00\x00\x00\x00", b"RIFF\0\0\0\0AVI ", b"\0\0\0\0ftypisom", b"\0\0\0\1ftyp" + b"\xff" * 3)
+)
 def test_any_bytes_have_a_length(tmp_path, data):
     (tmp_path / "film.mp4").write_bytes(data)
     assert containers.missing(str(tmp_path / "film.mp4")) >= 0
@@ -334,7 +342,10 @@ def test_the_size_of_text_is_bounded(monkeypatch, shape, side):
     assert wide <= max(160, 4.5 * side)
 
 
-@pytest.mark.parametrize("source, kind, codec, sound", ((".mp4", ".mp4", "h264", "aac"), (".mov", ".mkv", "h264", "aac"), (".webm", ".webm", "vp9", "opus"), (".mp4", ".webm", "vp9", None)))
+@pytest.mark.parametrize(
+    "source, kind, codec, sound",
+    ((".mp4", ".mp4", "h264", "aac"), (".mov", ".mkv", "h264", "aac"), (".webm", ".webm", "vp9", "opus"), (".mp4", ".webm", "vp9", None)),
+)
 def test_a_copy_plays_in_browsers_at_the_source_s_times_with_its_sound(tmp_path, source, kind, codec, sound):
     av = pytest.importorskip("av", reason=NEEDS_AV)
     path, out, said = film(tmp_path / ("film" + source), sound=5), str(tmp_path / ("copy" + kind)), []
@@ -382,13 +393,19 @@ def test_an_interrupted_copy_is_kept_as_far_as_it_came_and_links_stay(tmp_path):
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, kind):
     resource = pytest.importorskip("resource", reason="a bound on files, for a full disk")
     path = film(tmp_path / "film.mp4")
-    script = ("import resource, signal\nimport numpy as np\nfrom fer_lite import copies, errors, sources\n"
-              "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (30000, %d))\n"
-              "noise = np.random.RandomState(0).randint(0, 256, (240, 320, 3)).astype(np.uint8)\n"
-              "@errors.main\ndef main():\n    with copies.copy(%r, %r, print) as write:\n        for each in sources.frames(%r):\n"
-              "            write(np.roll(noise, each.frame, axis=1), each)\nmain()" % (resource.RLIM_INFINITY, path, str(tmp_path / ("copy" + kind)), path))
-    ran = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, PYTHONPATH=ROOT))
-    assert (ran.returncode, ran.stdout) == (1, "") and re.fullmatch("error: .*%s.*(disk full|free space).*\n" % re.escape(str(tmp_path)), ran.stderr.split("[")[0]), ran.stderr
+    script = (
+        "import resource, signal\nimport numpy as np\nfrom fer_lite import copies, errors, sources\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (30000, %d))\n"
+        "noise = np.random.RandomState(0).randint(0, 256, (240, 320, 3)).astype(np.uint8)\n"
+        "@errors.main\ndef main():\n    with copies.copy(%r, %r, print) as write:\n        for each in sources.frames(%r):\n"
+        "            write(np.roll(noise, each.frame, axis=1), each)\nmain()" % (resource.RLIM_INFINITY, path, str(tmp_path / ("copy" + kind)), path)
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, PYTHONPATH=ROOT)
+    )
+    assert (ran.returncode, ran.stdout) == (1, "") and re.fullmatch(
+        "error: .*%s.*(disk full|free space).*\n" % re.escape(str(tmp_path)), ran.stderr.split("[")[0]
+    ), ran.stderr
     assert os.listdir(str(tmp_path)) == ["film.mp4"]
 
 
@@ -396,13 +413,15 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, kind):
 def test_writing_takes_constant_memory(tmp_path):
     pytest.importorskip("av", reason=NEEDS_AV)
     path = film(tmp_path / "film.mp4", [i / 30 for i in range(20)], sound=20)
-    script = ("import resource\nimport numpy as np\nfrom fer_lite import copies, video\n"
-              "image, grown = np.repeat(np.repeat(np.random.RandomState(0).randint(0, 256, (30, 40, 3)).astype(np.uint8), 16, 0), 16, 1), []\n"
-              "with copies.copy(%r, %r) as write:\n"
-              "    for i in range(300):\n"
-              "        write(np.roll(image, i, axis=1), video.Frame('', i, i / 30, image, 30, (i + 1) / 30))\n"
-              "        grown.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-              "print(grown[-1] - grown[100])" % (path, str(tmp_path / "copy.mp4")))
+    script = (
+        "import resource\nimport numpy as np\nfrom fer_lite import copies, video\n"
+        "image, grown = np.repeat(np.repeat(np.random.RandomState(0).randint(0, 256, (30, 40, 3)).astype(np.uint8), 16, 0), 16, 1), []\n"
+        "with copies.copy(%r, %r) as write:\n"
+        "    for i in range(300):\n"
+        "        write(np.roll(image, i, axis=1), video.Frame('', i, i / 30, image, 30, (i + 1) / 30))\n"
+        "        grown.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(grown[-1] - grown[100])" % (path, str(tmp_path / "copy.mp4"))
+    )
     grown = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True, env=dict(os.environ, PYTHONPATH=ROOT))
     assert int(grown.stdout) < 60 * 1024  # 200 more frames are 184 MB
 
@@ -424,8 +443,14 @@ class Terminal:
         raise OSError
 
 
-@pytest.mark.parametrize("terminal, records, wanted", (
-    (True, False, r"\[#{10} +\]  50%  (20|19)s left  film.mp4\r\x1b\[Kwrote it\n$"), (False, False, r"^ 50%  (20|19)s left  film.mp4\nwrote it\n$"), (True, True, "^wrote it\n$")))
+@pytest.mark.parametrize(
+    "terminal, records, wanted",
+    (
+        (True, False, r"\[#{10} +\]  50%  (20|19)s left  film.mp4\r\x1b\[Kwrote it\n$"),
+        (False, False, r"^ 50%  (20|19)s left  film.mp4\nwrote it\n$"),
+        (True, True, "^wrote it\n$"),
+    ),
+)
 def test_progress_on_a_terminal_and_without(terminal, records, wanted):
     stream = Terminal(terminal)
     shown = progress.Bar(stream, Terminal(records))

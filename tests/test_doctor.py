@@ -2,6 +2,7 @@
 
 A wrong Caffe is the real one with another word in the nets or solvers that it is given.
 """
+
 import os
 import re
 import subprocess
@@ -66,25 +67,28 @@ GLOBAL = ("batch_norm_param {", "batch_norm_param { use_global_stats: true")
 BATCH = ("batch_norm_param {", "batch_norm_param { use_global_stats: false")
 
 
-@pytest.mark.parametrize("check, wrong, reason", [
-    (selfcheck.check_convolution, Changed("pad: 1", "pad: 0"), "convolution 3x3, pad 1, stride 1 has shape"),
-    (selfcheck.check_convolution, Changed("kernel_size: 2 pad: 0 stride: 2", "kernel_size: 2 stride: 1"), "convolution 2x2"),
-    (selfcheck.check_pooling, Changed("pool: MAX", "pool: AVE"), "maximum pooling"),
-    (selfcheck.check_pooling, Changed("pool: AVE", "pool: MAX"), "global average pooling"),
-    (selfcheck.check_scale, Changed("bias_term: true", "bias_term: false"), "Scale is off by"),
-    (selfcheck.check_batchnorm_train, Changed(*GLOBAL), "BatchNorm in TRAIN does not use the batch's own mean"),
-    (selfcheck.check_batchnorm_train, Changed("eps: 1e-05", "eps: 0.1"), "BatchNorm in TRAIN"),
-    (selfcheck.check_batchnorm_train, Changed("fraction: 0.999", "fraction: 0.9"), "BatchNorm's running mean is off"),
-    (selfcheck.check_batchnorm_test, Changed(*BATCH), "BatchNorm in TEST is off"),
-    (selfcheck.check_nesterov, Changed('"Nesterov"', '"SGD"'), "Nesterov solver's step 1"),
-    (selfcheck.check_nesterov, Changed("weight_decay: 0.05", "weight_decay: 0"), "Nesterov solver's step 1"),
-    (selfcheck.check_nesterov, Changed("momentum: 0.9", "momentum: 0.8"), "Nesterov solver's step 1"),
-    (selfcheck.check_nesterov, Changed("gamma: 0.1", "gamma: 1"), "Nesterov solver's step 4"),
-    (selfcheck.check_nesterov, Changed("stepvalue: 3", "stepvalue: 4"), "Nesterov solver's step 4"),
-    (selfcheck.check_data, Changed("crop_size: 32", "crop_size: 30"), "Data layer in TEST"),
-    (selfcheck.check_data, Changed("crop_size: 32", "crop_size: 32 mirror: true", caffe.TRAIN), "no window of its image"),
-    (selfcheck.check_data, Changed("crop_size: 32", "crop_size: 32 scale: 0.5", caffe.TRAIN), "no window of its image"),
-])
+@pytest.mark.parametrize(
+    "check, wrong, reason",
+    [
+        (selfcheck.check_convolution, Changed("pad: 1", "pad: 0"), "convolution 3x3, pad 1, stride 1 has shape"),
+        (selfcheck.check_convolution, Changed("kernel_size: 2 pad: 0 stride: 2", "kernel_size: 2 stride: 1"), "convolution 2x2"),
+        (selfcheck.check_pooling, Changed("pool: MAX", "pool: AVE"), "maximum pooling"),
+        (selfcheck.check_pooling, Changed("pool: AVE", "pool: MAX"), "global average pooling"),
+        (selfcheck.check_scale, Changed("bias_term: true", "bias_term: false"), "Scale is off by"),
+        (selfcheck.check_batchnorm_train, Changed(*GLOBAL), "BatchNorm in TRAIN does not use the batch's own mean"),
+        (selfcheck.check_batchnorm_train, Changed("eps: 1e-05", "eps: 0.1"), "BatchNorm in TRAIN"),
+        (selfcheck.check_batchnorm_train, Changed("fraction: 0.999", "fraction: 0.9"), "BatchNorm's running mean is off"),
+        (selfcheck.check_batchnorm_test, Changed(*BATCH), "BatchNorm in TEST is off"),
+        (selfcheck.check_nesterov, Changed('"Nesterov"', '"SGD"'), "Nesterov solver's step 1"),
+        (selfcheck.check_nesterov, Changed("weight_decay: 0.05", "weight_decay: 0"), "Nesterov solver's step 1"),
+        (selfcheck.check_nesterov, Changed("momentum: 0.9", "momentum: 0.8"), "Nesterov solver's step 1"),
+        (selfcheck.check_nesterov, Changed("gamma: 0.1", "gamma: 1"), "Nesterov solver's step 4"),
+        (selfcheck.check_nesterov, Changed("stepvalue: 3", "stepvalue: 4"), "Nesterov solver's step 4"),
+        (selfcheck.check_data, Changed("crop_size: 32", "crop_size: 30"), "Data layer in TEST"),
+        (selfcheck.check_data, Changed("crop_size: 32", "crop_size: 32 mirror: true", caffe.TRAIN), "no window of its image"),
+        (selfcheck.check_data, Changed("crop_size: 32", "crop_size: 32 scale: 0.5", caffe.TRAIN), "no window of its image"),
+    ],
+)
 def test_a_wrong_caffe_is_refused(check, wrong, reason):
     with pytest.raises(errors.Fail, match=reason):
         check(wrong)
@@ -111,21 +115,26 @@ def with_caffe(folder, text):
 
 
 def run(command, env):
-    return subprocess.run(command, cwd=REPO, env=env, universal_newlines=True, timeout=60,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.run(command, cwd=REPO, env=env, universal_newlines=True, timeout=60, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 DOCTOR = [sys.executable, "-m", "engines.doctor"]
 ENV_RUN = [os.path.join(REPO, "env", "run")]
 
 
-@pytest.mark.parametrize("text, words", ids=["wrong BatchNorm", "placeholder", "import fails", "aborts"], argvalues=[
-    (WRONG, ["BatchNorm in TRAIN", "kendryte-caffe", "_caffe", "CAFFE_ENV=rootfs"]),
-    ("", ["is no Caffe", "placeholder"]),
-    ("raise TypeError('Descriptors cannot be created directly.\\nIf this call came from')", ["Descriptors cannot be"]),
-    ("import os, sys; print('F1123 12:00:00.0 7 blob.cpp:9] Check failed: x', file=sys.stderr, flush=True); os.abort()",
-     ["breaks down", "Check failed: x"]),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    ids=["wrong BatchNorm", "placeholder", "import fails", "aborts"],
+    argvalues=[
+        (WRONG, ["BatchNorm in TRAIN", "kendryte-caffe", "_caffe", "CAFFE_ENV=rootfs"]),
+        ("", ["is no Caffe", "placeholder"]),
+        ("raise TypeError('Descriptors cannot be created directly.\\nIf this call came from')", ["Descriptors cannot be"]),
+        (
+            "import os, sys; print('F1123 12:00:00.0 7 blob.cpp:9] Check failed: x', file=sys.stderr, flush=True); os.abort()",
+            ["breaks down", "Check failed: x"],
+        ),
+    ],
+)
 @pytest.mark.parametrize("command", [DOCTOR, DOCTOR + ["--check"]])
 def test_a_refusal_is_one_line(tmp_path, command, text, words):
     result = run(command, with_caffe(tmp_path, text))

@@ -3,6 +3,7 @@
 Inside the environment bubblewrap is nested, so that CMD really runs in the rootfs. Making it is tested with programs
 of our own in place of mmdebstrap, bwrap, apt-get, docker and conda, which write down how they were called.
 """
+
 import fcntl
 import hashlib
 import os
@@ -35,8 +36,7 @@ def environment(**more):
 
 
 def call(command, env, cwd=REPO, stdin=""):
-    return subprocess.run(command, env=env, cwd=str(cwd), input=stdin, universal_newlines=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+    return subprocess.run(command, env=env, cwd=str(cwd), input=stdin, universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
 
 
 # ---------------------------------------------------------------- in the real rootfs
@@ -99,8 +99,11 @@ def test_a_path_that_is_not_seen_inside_is_said(rootfs, tmp_path):
     """Inside, the test's own /usr is the rootfs's; so what is under the host's alone is played by a folder that a link leads to."""
     for argument in ("/usr/share", "/etc/passwd", str(tmp_path), "--from=%s" % tmp_path, "no such path", ""):
         assert call([RUN, "true", argument], rootfs).returncode == 0
-    script = "rootfs=$1 provider=rootfs; say() { echo \"$*\" >&2; }; fail() { say \"error: $*\"; return 1; }; " + re.search(
-        r"(?s)see_all\(\) \{.*?\n\}", open(RUN).read()).group() + "; shift; see_all 'usr|etc' \"$@\""
+    script = (
+        'rootfs=$1 provider=rootfs; say() { echo "$*" >&2; }; fail() { say "error: $*"; return 1; }; '
+        + re.search(r"(?s)see_all\(\) \{.*?\n\}", open(RUN).read()).group()
+        + "; shift; see_all 'usr|etc' \"$@\""
+    )
     link = tmp_path / "link"
     link.symlink_to("/usr/bin/env")
     for argument in ("/usr/bin/env", "--from=/usr/bin/env", str(link)):
@@ -133,8 +136,7 @@ time.sleep(20)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("kill", [os.kill, os.killpg])
 def test_a_signal_reaches_the_command_once(rootfs, number, kill):
-    run = subprocess.Popen([RUN, "python3", "-c", CATCHER], env=rootfs, stdout=subprocess.PIPE,
-                           universal_newlines=True, start_new_session=True)
+    run = subprocess.Popen([RUN, "python3", "-c", CATCHER], env=rootfs, stdout=subprocess.PIPE, universal_newlines=True, start_new_session=True)
     assert run.stdout.readline() == "up\n"
     kill(run.pid, number)
     assert run.communicate(timeout=20)[0] == "caught %d\n" % number
@@ -165,8 +167,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_command_once(rootfs):
 
 
 def test_the_command_dies_with_a_killed_run(rootfs):
-    run = subprocess.Popen([RUN, "sh", "-c", "echo $$; exec sleep 30"], env=rootfs, stdout=subprocess.PIPE,
-                           universal_newlines=True)
+    run = subprocess.Popen([RUN, "sh", "-c", "echo $$; exec sleep 30"], env=rootfs, stdout=subprocess.PIPE, universal_newlines=True)
     command = int(run.stdout.readline())
     os.kill(command, 0)
     run.kill()
@@ -245,8 +246,10 @@ class Machine:
         self.checkout, self.store = self.clone("checkout"), folder / "store"
         self.bin.mkdir()
         self.store.mkdir()
-        basic = ("bash sh env cat cut sha256sum cksum sed xargs tr tar chmod mkdir rm mv dirname touch flock id uname grep "
-                 "echo head setsid tail awk sleep readlink timeout sort cp basename kill ln true").split()
+        basic = (
+            "bash sh env cat cut sha256sum cksum sed xargs tr tar chmod mkdir rm mv dirname touch flock id uname grep "
+            "echo head setsid tail awk sleep readlink timeout sort cp basename kill ln true"
+        ).split()
         for name in basic:
             (self.bin / name).symlink_to(shutil.which(name))
         for name in FAKES:
@@ -272,16 +275,22 @@ class Machine:
         program.chmod(0o755)
 
     def variables(self, **more):
-        return dict({"PATH": str(self.bin), "HOME": str(self.folder), "FER_LITE_CACHE": str(self.cache),
-                     "TMPDIR": str(self.folder), "FAKES": str(self.folder)}, **more)
+        return dict(
+            {"PATH": str(self.bin), "HOME": str(self.folder), "FER_LITE_CACHE": str(self.cache), "TMPDIR": str(self.folder), "FAKES": str(self.folder)}, **more
+        )
 
     def run(self, *arguments, checkout=None, before=(), **more):
         command = list(before) + [str((checkout or self.checkout) / "env" / "run")] + list(arguments)
         return call(command, self.variables(**more), checkout or self.checkout)
 
     def start(self, *arguments, **more):
-        return subprocess.Popen([str(self.checkout / "env" / "run")] + list(arguments), env=self.variables(**more),
-                                stderr=subprocess.PIPE, universal_newlines=True, start_new_session=True)
+        return subprocess.Popen(
+            [str(self.checkout / "env" / "run")] + list(arguments),
+            env=self.variables(**more),
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            start_new_session=True,
+        )
 
     def calls(self, name):
         """The words that the program was called with, over all calls."""
@@ -571,13 +580,13 @@ def test_docker_as_called_with_a_fake_docker(tmp_path):
     assert machine.run("--make", CAFFE_ENV="docker").returncode == 0
     image = "fer-lite:" + digest(machine.checkout, "Dockerfile", "env/packages", "env/sources")
     words = machine.calls("docker")
-    assert words[words.index("build"):][:4] == ["build", "-t", image, "-"]
+    assert words[words.index("build") :][:4] == ["build", "-t", image, "-"]
     assert (tmp_path / "context").read_text().split() == ["Dockerfile", "env/packages", "env/sources"]
 
     (tmp_path / "docker.log").unlink()
     machine.run("echo", "two words", CAFFE_ENV="docker", OPENBLAS_NUM_THREADS="2", PYTHONPATH="/nonsense")
     words = machine.calls("docker")
-    words = words[words.index("run"):]
+    words = words[words.index("run") :]
     assert words[-3:] == [image, "echo", "two words"]
     options = words[1:-3]
     pairs = set(zip(options, options[1:]))
@@ -629,8 +638,11 @@ def test_the_dockerfile_installs_the_list_and_nothing_else():
     text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     assert re.findall(r"^FROM (.*)$", text, re.M) == ["debian:bullseye"]
     (folder,) = re.findall(r"^COPY env/packages env/sources (\S+/)$", text, re.M)
-    install = re.search(r"sed 's/#\.\*//' (\S+) \\\n *\| DEBIAN_FRONTEND=noninteractive xargs apt-get install -y "
-                        r"--no-install-recommends \\\n", text)
+    install = re.search(
+        r"sed 's/#\.\*//' (\S+) \\\n *\| DEBIAN_FRONTEND=noninteractive xargs apt-get install -y "
+        r"--no-install-recommends \\\n",
+        text,
+    )
     assert install and install.group(1) == folder + "packages" and folder + "sources" in text
     assert text.count("apt-get install") == 1
     with open(os.path.join(REPO, "env", "packages")) as f:  # what sed and xargs make of the list
@@ -662,5 +674,3 @@ def test_the_only_hosts_written_down_are_debians_archive_and_its_snapshots():
     for name in ("Dockerfile", "environment.yml", "env/run", "env/rootfs.sh", "env/make_rootfs", "env/packages"):
         with open(os.path.join(REPO, name)) as f:
             assert "://" not in f.read(), name
-
-

@@ -1,4 +1,5 @@
 """The ten-crop test, against real Caffe: the Data layer's pixels, the folded net, every image once, and bad input."""
+
 import json
 
 import evaluation_data
@@ -43,7 +44,7 @@ def test_centre_crop_equals_caffes_data_layer(caffe, ferplus, tmp_path):
     loaded = caffe.Net(str(tmp_path / "data.prototxt"), caffe.TEST)
     loaded.forward()
     part = data.open_part(str(folder), "valid", SHAPE)
-    (keys, ours, our_labels), = data.batches(part, 100)
+    ((keys, ours, our_labels),) = data.batches(part, 100)
     np.testing.assert_array_equal(loaded.blobs["data"].data, crops.ten_crops(ours, part.mean, 32)[:, crops.CENTRE])
     np.testing.assert_array_equal(loaded.blobs["label"].data, our_labels)
     assert keys == ["%08d" % i for i in range(23)] and part.names["00000022"] == "fer0000022.png"
@@ -99,8 +100,9 @@ def test_every_image_once_and_the_files(caffe, ferplus, tmp_path, workers):
     assert "n = 23" in command.table(summary)
 
 
-@pytest.mark.parametrize("depth, dataset, classes, words", [
-    (32, "ferplus", 8, "depth 32"), (20, "cifar10", 8, "ends in fc_cifar10"), (20, "ferplus", 7, "7 classes")])
+@pytest.mark.parametrize(
+    "depth, dataset, classes, words", [(32, "ferplus", 8, "depth 32"), (20, "cifar10", 8, "ends in fc_cifar10"), (20, "ferplus", 7, "7 classes")]
+)
 def test_weights_of_another_network_are_refused(tmp_path, depth, dataset, classes, words):
     _, caffemodel = evaluation_data.write_network(tmp_path, depth, dataset, classes)
     with pytest.raises(errors.Fail, match=words):

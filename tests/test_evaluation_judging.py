@@ -1,4 +1,5 @@
 """Rows, ensembles and what judges them, on synthetic scores."""
+
 import os
 import shutil
 
@@ -45,8 +46,10 @@ def test_weights_see_the_validation_part_and_prefer_the_better_member(runs):
     noise = good._replace(probabilities=np.roll(good.probabilities, 7, axis=0))
     weights = ensemble.choose_weights([good, noise])
     assert weights.sum() == pytest.approx(1) and weights[0] > 0.9
-    loss = [-np.log(np.average([s.probabilities[np.arange(N), s.labels] for s in (good, noise)], axis=0, weights=w)).mean()
-            for w in (weights, [0.5, 0.5], weights + [-0.02, 0.02])]
+    loss = [
+        -np.log(np.average([s.probabilities[np.arange(N), s.labels] for s in (good, noise)], axis=0, weights=w)).mean()
+        for w in (weights, [0.5, 0.5], weights + [-0.02, 0.02])
+    ]
     assert loss[0] < loss[1] and loss[0] < loss[2]
 
 
@@ -107,8 +110,7 @@ def test_duplicates_and_agreement(runs, tmp_path):
     members, found = load(runs, "8")
     result = ensemble.result(members, found)
     s = result.trials[1]
-    votes = {str(name): [3 + 7 * (i % 2 == 0) if c == label else 0 for c in range(8)]
-             for i, (name, label) in enumerate(zip(s.names, s.labels))}
+    votes = {str(name): [3 + 7 * (i % 2 == 0) if c == label else 0 for c in range(8)] for i, (name, label) in enumerate(zip(s.names, s.labels))}
     known = judging.Annotations(set(votes), votes, {str(s.names[0])})
     judged = judging.judge(result, known)
     assert [n for _, n, _ in judged.strata] == [N - 1, N // 2, N // 2]
@@ -160,7 +162,7 @@ def test_a_damaged_byte_is_one_line_or_harmless(runs, tmp_path):
         whole = f.read()
     refused = 0
     for place in range(0, len(whole), len(whole) // 60):
-        (tmp_path / "scores.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1:])
+        (tmp_path / "scores.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
             scores.read(str(tmp_path / "scores.npz"), "test")
         except errors.Fail as mistake:
@@ -172,15 +174,26 @@ def test_a_damaged_byte_is_one_line_or_harmless(runs, tmp_path):
 def test_added_rows(runs, folder, tmp_path):
     path = tmp_path / "rows.csv"
     head = "row,method,parameters,runs,accuracy\n"
-    path.write_text(head + "mine,My network,1_000_000,%s,\ncounted,My ResNet-32,%s,nowhere,\nother,Another paper,5000000,,85.5\n" % (
-        os.path.join(folder, "resnet32_ferplus_from_cifar10"), os.path.join("prototxt", "resnet32_ferplus_deploy.prototxt")))
+    path.write_text(
+        head
+        + "mine,My network,1_000_000,%s,\ncounted,My ResNet-32,%s,nowhere,\nother,Another paper,5000000,,85.5\n"
+        % (os.path.join(folder, "resnet32_ferplus_from_cifar10"), os.path.join("prototxt", "resnet32_ferplus_deploy.prototxt"))
+    )
     runs = runs._replace(added=str(path))
     members, found = load(runs, "2+mine")
-    assert members[1].parameters == 10 ** 6 and sorted(found["mine"]) == [1, 2]
+    assert members[1].parameters == 10**6 and sorted(found["mine"]) == [1, 2]
     assert rows.table(runs)[-1].accuracy == 85.5 and rows.table(runs)[-2].parameters == 474456
-    for line, words in (("a+b,x,1,r,", "without +"), ("a,x,1,,", "either runs"), ("a,x,many,r,", "parameters must be"),
-                        ("a,x,0,r,", "parameters must be"), ("a,x,1,,good", "no number"), ("a,x,1,,185", "no number"),
-                        ("a,x,1,r,\na,y,1,r,", "twice: a"), ("a,x", "5 fields"), ("a,x, y,1,r,", "5 fields")):
+    for line, words in (
+        ("a+b,x,1,r,", "without +"),
+        ("a,x,1,,", "either runs"),
+        ("a,x,many,r,", "parameters must be"),
+        ("a,x,0,r,", "parameters must be"),
+        ("a,x,1,,good", "no number"),
+        ("a,x,1,,185", "no number"),
+        ("a,x,1,r,\na,y,1,r,", "twice: a"),
+        ("a,x", "5 fields"),
+        ("a,x, y,1,r,", "5 fields"),
+    ):
         path.write_text(head + line + "\n")
         with pytest.raises(errors.Fail, match=words):
             rows.table(runs)
@@ -194,5 +207,4 @@ def test_short_runs_and_commands(runs):
     table = rows.table(short)
     assert os.path.basename(table[0].folder) == "resnet20_ferplus_from_none_2ep"
     assert os.path.basename(table[1].folder) == "resnet20_ferplus_from_cifar10-1ep_2ep"
-    assert rows.fill(table[7], 3, short) == (
-        "make eval SRC=cifar10 DEPTH=32 TRIAL=3 SPLIT=valid PRETRAIN_EPOCHS=1 FINETUNE_EPOCHS=2 ENGINE=torch")
+    assert rows.fill(table[7], 3, short) == ("make eval SRC=cifar10 DEPTH=32 TRIAL=3 SPLIT=valid PRETRAIN_EPOCHS=1 FINETUNE_EPOCHS=2 ENGINE=torch")

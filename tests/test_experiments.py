@@ -1,4 +1,5 @@
 """Rows, runs and their folders: paper/experiments.py, and the Makefile's rule beside it. No Caffe."""
+
 import os
 import shlex
 import shutil
@@ -25,9 +26,16 @@ def test_what_is_composed_is_recognised(runs, epochs):
             assert experiments.row_of(path) == (None if any(known) else single)
 
 
-@pytest.mark.parametrize("path", [
-    "runs/resnet20_cifar10/final.caffemodel", "runs/best", "runs/my_resnet20_ferplus_from_cifar10/trial1", "final.caffemodel",
-    "runs/resnet20_ferplus_from_cifar10_copy/trial1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "runs/resnet20_cifar10/final.caffemodel",
+        "runs/best",
+        "runs/my_resnet20_ferplus_from_cifar10/trial1",
+        "final.caffemodel",
+        "runs/resnet20_ferplus_from_cifar10_copy/trial1",
+    ],
+)
 def test_what_is_no_run_on_ferplus_is_not_recognised(path):
     assert experiments.recognised(path) is None and experiments.row_of(path) is None
 
@@ -38,8 +46,13 @@ def test_another_depth_or_source_is_no_row():
 
 
 def test_the_commands_that_fill_a_row_name_its_folder():
-    for folder, words in (("runs", []), ("runs/torch", ["ENGINE=torch"]), ("runs/torch-bf16", ["ENGINE=torch", "PRECISION=bf16"]),
-                          ("other/runs/torch", ["ENGINE=torch", "RUNS=other/runs/torch"]), ("other", ["RUNS=other"])):
+    for folder, words in (
+        ("runs", []),
+        ("runs/torch", ["ENGINE=torch"]),
+        ("runs/torch-bf16", ["ENGINE=torch", "PRECISION=bf16"]),
+        ("other/runs/torch", ["ENGINE=torch", "RUNS=other/runs/torch"]),
+        ("other", ["RUNS=other"]),
+    ):
         assert rows.variables(rows.Runs(folder, "test", (None, None), rows.ADDED)) == words
 
 
@@ -52,9 +65,10 @@ def test_make_has_the_same_names(engine, epochs):
     for source in (None, "cifar10"):
         words = ["SRC=%s" % (source or "none"), "DEPTH=32", "TRIAL=2", "WORK=w", "ENGINE=" + name] + ["PRECISION=" + precision] * bool(precision)
         words += ["%s_EPOCHS=%s" % pair for pair in zip(("PRETRAIN", "FINETUNE"), epochs) if pair[1]]
-        made = subprocess.run(["make", "-n", "eval", "RUN=", "TORCH=python3"] + words, cwd=data.ROOT, universal_newlines=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout
-        outs = {word[len("--out="):] for word in shlex.split(made) if word.startswith("--out=") and "data" not in word}
+        made = subprocess.run(
+            ["make", "-n", "eval", "RUN=", "TORCH=python3"] + words, cwd=data.ROOT, universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ).stdout
+        outs = {word[len("--out=") :] for word in shlex.split(made) if word.startswith("--out=") and "data" not in word}
         row = experiments.row(runs, 32, source, epochs)
         expected = {experiments.trial(row, 2)}
         if source:

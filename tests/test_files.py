@@ -1,4 +1,5 @@
 """Files that are whole or not there."""
+
 import errno
 import os
 import subprocess
@@ -26,8 +27,12 @@ def write(path, content="whole"):
 
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
     path = tmp_path / "a"
-    writers = [subprocess.Popen([sys.executable, "-c", HOLD, str(path)], env=data.environment(), universal_newlines=True,
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(path)], env=data.environment(), universal_newlines=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
     killed, alive = (os.path.dirname(w.stdout.readline().strip()) for w in writers)
     writers[0].kill()
     writers[0].wait()

@@ -1,4 +1,5 @@
 """evaluation.test on other people's Caffe nets: scores beside those of their own files in real Caffe, options, and refusals in time."""
+
 import cv2
 import evaluation_data
 import foreign_nets
@@ -26,9 +27,9 @@ def in_caffe(caffe, files, shown):
     net = caffe.Net(*files, caffe.TEST)
     blob, found = net.blobs[net.inputs[0]], []
     for i in range(0, len(shown), blob.num):
-        part = shown[i:i + blob.num]
-        blob.data[:len(part)] = part
-        found.append(net.forward()[net.outputs[0]].reshape(blob.num, -1)[:len(part)].copy())
+        part = shown[i : i + blob.num]
+        blob.data[: len(part)] = part
+        found.append(net.forward()[net.outputs[0]].reshape(blob.num, -1)[: len(part)].copy())
     return np.concatenate(found)
 
 
@@ -39,8 +40,7 @@ def test_scores_are_caffes_of_their_own_files(caffe, tmp_path, capsys, name, opt
     (channels, size, _), classes = nets.input_shape(net), len(nets.class_names(net))
     images, labels, _ = evaluation_data.write_part(str(tmp_path / "data"), "valid", 5, classes=3)
     mean = np.array(foreign_nets.MEAN[channels], np.float32)
-    summary = command.run(files[0], files[1], str(tmp_path / "data"), "valid", str(tmp_path / "run"), workers=1, mean=mean,
-                          scale=foreign_nets.SCALE, **options)
+    summary = command.run(files[0], files[1], str(tmp_path / "data"), "valid", str(tmp_path / "run"), workers=1, mean=mean, scale=foreign_nets.SCALE, **options)
     stored = scores.read(str(tmp_path / "run" / "scores_valid.npz"))
     side = options.get("side", 36)
     shown = np.stack([cv2.resize(image.transpose(1, 2, 0), (side, side)) for image in images])
@@ -97,11 +97,14 @@ def evaluation_folder(tmp_path, **options):
     return str(tmp_path / "set")
 
 
-@pytest.mark.parametrize("name, options, said", (
-    ("fields", {"side": 54}, "labels up to 7, fields has 7 classes: test it on a data set of its own"),
-    ("fields", {}, "images of 3x36x36, too small for this net's input of 3x48x48: enlarge them with --resize 54"),
-    ("squeeze", {"mean": np.ones(2, np.float32)}, "a mean of 2 numbers for a net of 3 channels"),
-))
+@pytest.mark.parametrize(
+    "name, options, said",
+    (
+        ("fields", {"side": 54}, "labels up to 7, fields has 7 classes: test it on a data set of its own"),
+        ("fields", {}, "images of 3x36x36, too small for this net's input of 3x48x48: enlarge them with --resize 54"),
+        ("squeeze", {"mean": np.ones(2, np.float32)}, "a mean of 2 numbers for a net of 3 channels"),
+    ),
+)
 def test_what_does_not_fit_is_said_before_any_image_is_tested(tmp_path, monkeypatch, name, options, said):
     files = foreign_nets.write(tmp_path, name)
     monkeypatch.setattr(engines, "scorer", lambda *_: pytest.fail("tested already"))

@@ -1,4 +1,5 @@
 """Other people's Caffe nets: what we export of them scores as real Caffe scores their own files; what cannot be is one line."""
+
 import json
 import os
 import shlex
@@ -72,8 +73,9 @@ def test_what_stands_behind_a_convolution_is_folded_wherever_its_top_lies(theirs
     assert [layer.name for layer in folded.layer if layer.type in ("BatchNorm", "Scale")] == ["first", "gain", "m"]
 
 
-@pytest.mark.parametrize("name, options", (
-    ("fields", {}), ("fields", {"logits": True}), ("grey", {"side": 54}), ("v1", {}), ("layers", {}), ("norms", {}), ("squeeze", {})))
+@pytest.mark.parametrize(
+    "name, options", (("fields", {}), ("fields", {"logits": True}), ("grey", {"side": 54}), ("v1", {}), ("layers", {}), ("norms", {}), ("squeeze", {}))
+)
 def test_export_takes_it(theirs, tmp_path, capsys, name, options):
     folder, found = theirs
     shown, wanted = found[name]
@@ -81,8 +83,16 @@ def test_export_takes_it(theirs, tmp_path, capsys, name, options):
     for split in ("train", "valid"):
         evaluation_data.write_part(data_folder, split, 12, classes=3)
     out = str(tmp_path / "out")
-    about = export.export(str(folder / (name + ".caffemodel")), out, data_folder, caffe=CAFFE, prototxts=[str(folder / (name + ".prototxt"))],
-                          mean=np.array(foreign_nets.MEAN[shown.shape[1]], np.float32), scale=foreign_nets.SCALE, **options)
+    about = export.export(
+        str(folder / (name + ".caffemodel")),
+        out,
+        data_folder,
+        caffe=CAFFE,
+        prototxts=[str(folder / (name + ".prototxt"))],
+        mean=np.array(foreign_nets.MEAN[shown.shape[1]], np.float32),
+        scale=foreign_nets.SCALE,
+        **options,
+    )
     printed = capsys.readouterr().out
     assert about["checks"]["reference"].startswith("Caffe") and about["crop"] == shown.shape[-1]
     assert all(value <= 1e-4 for runtime, value in about["checks"]["runtimes"].items() if not runtime.endswith(names.INT8))
@@ -96,8 +106,13 @@ def test_export_takes_it(theirs, tmp_path, capsys, name, options):
     assert os.path.exists(os.path.join(out, names.INT8)) == ("accuracy" in about) == bool(fits)
     assert fits or "too small" in printed and "--resize %d" % (shown.shape[-1] * 9 // 8) in printed
     assert json.load(open(os.path.join(out, names.FACTS)))["mean"] == foreign_nets.MEAN[shown.shape[1]]
-    predicted = subprocess.run([sys.executable, "-m", "fer_lite", "--model", out, "--faces", "given", os.path.join(ROOT, "deploy", "web", "page", "example.png")],
-                               cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    predicted = subprocess.run(
+        [sys.executable, "-m", "fer_lite", "--model", out, "--faces", "given", os.path.join(ROOT, "deploy", "web", "page", "example.png")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
     if options.get("logits"):
         assert predicted.returncode == 1 and predicted.stdout.count("\n") == 1 and "LOGITS=1" in predicted.stdout
     else:
@@ -117,29 +132,39 @@ def edited(tmp_path, name, *changes):
     return prototxt, caffemodel
 
 
-@pytest.mark.parametrize("name, changes, said", (
-    ("norms", [('top: "m" }', 'top: "m" batch_norm_param { use_global_stats: false } }')], "layer m: use_global_stats: false.*--unfolded"),
-    ("norms", [("use_global_stats: true", "use_global_stats: false")], "layer n: use_global_stats: false.*--unfolded"),
-    ("fields", [('type: "ReLU"', 'type: "MVN"')], "layer r is of type MVN.*in Caffe itself"),
-    ("fields", [("input_dim: 48 input_dim: 48", "")], "fields.prototxt: each `input` needs an input_shape, or four numbers of input_dim"),
-    ("fields", [("input_dim: 1 input_dim: 3 input_dim: 48 input_dim: 48", "")], "no deploy net .no Input layer, no input_shape"),
-    ("fields", [("input_dim: 48 input_dim: 48", "input_dim: 48 input_dim: 40")], "input is 1x3x48x40: only .*square"),
-    ("fields", [("input_dim: 3", "input_dim: 4")], "input is 1x4x48x48: only"),
-    ("fields", [("num_output: 7", "num_output: 6")], "layer fc has 7x726 and 7, this net wants 6x726 and 6: take its own"),
-    ("fields", [('"fc" type', '"fc_seven" type')], "layer fc_seven has no weights there"),
-    ("fields", [('bottom: "p" top: "fc"', 'bottom: "pool" top: "fc"')], "layer fc reads pool, which no layer before it makes"),
-    ("fields", [('layer { name: "fc" type: "InnerProduct" bottom: "p" top: "fc" inner_product_param { num_output: 7 } }', "")], "output p is 6x11x11, a map"),
-    ("squeeze", [('bottom: "p" top: "prob"', 'bottom: "one" top: "prob"')], "2 outputs .p, prob."),
-    ("squeeze", [('type: "Softmax"', 'type: "Sigmoid"')], "ends in Sigmoid .layer prob.*LOGITS=1"),
-    ("v1", [('layers { name: "prob" type: SOFTMAX bottom: "fc8" top: "prob" }', 'layer { name: "prob" type: "Softmax" bottom: "fc8" top: "prob" }')],
-     "layers of two formats"),
-    ("v1", [("layers { name: \"relu1\" type: RELU", "layers { layer { name: \"relu1\" type: \"relu\" }")], "first format.*upgrade_net_proto_text"),
-    ("v1", [("layers { name: \"relu1\" type: RELU", "layers { layer { name: \"relu1\" stride: 3 }")], "first format.*upgrade_net_proto_text"),
-    ("layers", [("dim: 4 dim: -1", "dim: 5 dim: -1")], "layer shaped .Reshape.: only shapes that begin with the batch as dim: 0"),
-    ("fields", [('type: "ReLU"', 'type: "Bias" bias_param { axis: 1 }')], "fields.prototxt has a layer with bias_param, which this project does not know"),
-    ("fields", [('type: "ReLU"', 'type: "ReLU" relu_parm { }')], "fields.prototxt is not a NetParameter.*3:32.*relu_parm.*mend it"),
-    ("grey", [("kernel_h: 3 ", "kernel_h: 99 ")], "layer c .Convolution.: only kernels that fit its 1x48x48"),
-))
+@pytest.mark.parametrize(
+    "name, changes, said",
+    (
+        ("norms", [('top: "m" }', 'top: "m" batch_norm_param { use_global_stats: false } }')], "layer m: use_global_stats: false.*--unfolded"),
+        ("norms", [("use_global_stats: true", "use_global_stats: false")], "layer n: use_global_stats: false.*--unfolded"),
+        ("fields", [('type: "ReLU"', 'type: "MVN"')], "layer r is of type MVN.*in Caffe itself"),
+        ("fields", [("input_dim: 48 input_dim: 48", "")], "fields.prototxt: each `input` needs an input_shape, or four numbers of input_dim"),
+        ("fields", [("input_dim: 1 input_dim: 3 input_dim: 48 input_dim: 48", "")], "no deploy net .no Input layer, no input_shape"),
+        ("fields", [("input_dim: 48 input_dim: 48", "input_dim: 48 input_dim: 40")], "input is 1x3x48x40: only .*square"),
+        ("fields", [("input_dim: 3", "input_dim: 4")], "input is 1x4x48x48: only"),
+        ("fields", [("num_output: 7", "num_output: 6")], "layer fc has 7x726 and 7, this net wants 6x726 and 6: take its own"),
+        ("fields", [('"fc" type', '"fc_seven" type')], "layer fc_seven has no weights there"),
+        ("fields", [('bottom: "p" top: "fc"', 'bottom: "pool" top: "fc"')], "layer fc reads pool, which no layer before it makes"),
+        (
+            "fields",
+            [('layer { name: "fc" type: "InnerProduct" bottom: "p" top: "fc" inner_product_param { num_output: 7 } }', "")],
+            "output p is 6x11x11, a map",
+        ),
+        ("squeeze", [('bottom: "p" top: "prob"', 'bottom: "one" top: "prob"')], "2 outputs .p, prob."),
+        ("squeeze", [('type: "Softmax"', 'type: "Sigmoid"')], "ends in Sigmoid .layer prob.*LOGITS=1"),
+        (
+            "v1",
+            [('layers { name: "prob" type: SOFTMAX bottom: "fc8" top: "prob" }', 'layer { name: "prob" type: "Softmax" bottom: "fc8" top: "prob" }')],
+            "layers of two formats",
+        ),
+        ("v1", [('layers { name: "relu1" type: RELU', 'layers { layer { name: "relu1" type: "relu" }')], "first format.*upgrade_net_proto_text"),
+        ("v1", [('layers { name: "relu1" type: RELU', 'layers { layer { name: "relu1" stride: 3 }')], "first format.*upgrade_net_proto_text"),
+        ("layers", [("dim: 4 dim: -1", "dim: 5 dim: -1")], "layer shaped .Reshape.: only shapes that begin with the batch as dim: 0"),
+        ("fields", [('type: "ReLU"', 'type: "Bias" bias_param { axis: 1 }')], "fields.prototxt has a layer with bias_param, which this project does not know"),
+        ("fields", [('type: "ReLU"', 'type: "ReLU" relu_parm { }')], "fields.prototxt is not a NetParameter.*3:32.*relu_parm.*mend it"),
+        ("grey", [("kernel_h: 3 ", "kernel_h: 99 ")], "layer c .Convolution.: only kernels that fit its 1x48x48"),
+    ),
+)
 def test_what_cannot_be_exported_is_one_line_with_the_reason(tmp_path, name, changes, said):
     prototxt, caffemodel = edited(tmp_path, name, *changes)
     with pytest.raises(errors.Fail, match=said) as failure:
@@ -183,9 +208,13 @@ def test_the_mean_is_the_networks_own_or_said(theirs, tmp_path, capsys):
 
 
 def test_make_hands_the_prototxt_over():
-    ran = subprocess.run(["make", "-n", "export", "MODEL=a.caffemodel", "DEPLOY=its net.prototxt", "MEAN=104 117 123", "SCALE=0.5", "CAFFE=none"],
-                         cwd=ROOT, stdout=subprocess.PIPE, universal_newlines=True)
+    ran = subprocess.run(
+        ["make", "-n", "export", "MODEL=a.caffemodel", "DEPLOY=its net.prototxt", "MEAN=104 117 123", "SCALE=0.5", "CAFFE=none"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+    )
     words = [word.lstrip("=") for word in shlex.split(ran.stdout.split("-m deploy.export ")[1].replace("=", " ="))]
-    given = {option: words[words.index(option) + 1:][:count] for option, count in (("--deploy", 1), ("--mean", 3), ("--scale", 1))}
+    given = {option: words[words.index(option) + 1 :][:count] for option, count in (("--deploy", 1), ("--mean", 3), ("--scale", 1))}
     assert given == {"--deploy": ["its net.prototxt"], "--mean": ["104", "117", "123"], "--scale": ["0.5"]}
     assert "\nits net.prototxt" not in ran.stdout

@@ -1,4 +1,5 @@
 """The fuzz targets (tests/fuzz.py) on their seeds, the corpus and some mutations; and pickles that are made to pass scanners."""
+
 import random
 
 import fuzz
@@ -39,17 +40,45 @@ def call(module, name, argument="touch ran"):
 GLOBAL = b"cos\nsystem\n(S'touch ran'\ntR"
 BYPASSES = {
     # functions that no list of dangerous ones had at some time
-    **{"%s.%s" % pair: b"\x80\x04" + call(*pair) + b"." for pair in (
-        ("bdb", "Bdb.run"), ("timeit", "timeit"), ("pip", "main"), ("pty", "spawn"), ("cProfile", "run"), ("pydoc", "pipepager"), ("runpy", "run_path"),
-        ("code", "InteractiveInterpreter.runcode"), ("ensurepip", "_run_pip"), ("webbrowser", "open"), ("operator", "attrgetter"), ("functools", "partial"),
-        ("importlib", "import_module"), ("numpy.testing._private.utils", "runstring"), ("torch.serialization", "load"), ("_pickle", "loads"),
-        ("asyncio.unix_events", "_UnixSubprocessTransport._start"), ("types", "CodeType"), ("ctypes", "CDLL"), ("shutil", "rmtree"))},
+    **{
+        "%s.%s" % pair: b"\x80\x04" + call(*pair) + b"."
+        for pair in (
+            ("bdb", "Bdb.run"),
+            ("timeit", "timeit"),
+            ("pip", "main"),
+            ("pty", "spawn"),
+            ("cProfile", "run"),
+            ("pydoc", "pipepager"),
+            ("runpy", "run_path"),
+            ("code", "InteractiveInterpreter.runcode"),
+            ("ensurepip", "_run_pip"),
+            ("webbrowser", "open"),
+            ("operator", "attrgetter"),
+            ("functools", "partial"),
+            ("importlib", "import_module"),
+            ("numpy.testing._private.utils", "runstring"),
+            ("torch.serialization", "load"),
+            ("_pickle", "loads"),
+            ("asyncio.unix_events", "_UnixSubprocessTransport._start"),
+            ("types", "CodeType"),
+            ("ctypes", "CDLL"),
+            ("shutil", "rmtree"),
+        )
+    },
     "a name inside an allowed one": b"\x80\x04" + call("numpy", "ndarray.tofile") + b".",
     "an allowed name by a way round": b"\x80\x04" + call("numpy", "core.multiarray.os.system") + b".",
     "a name with blanks": b"c os \nsystem \n(S'touch ran'\ntR.",
     "a name in letters that look alike": b"\x80\x04" + call("nump\u0443", "ndarray") + b".",
     "names from the memo": b"\x80\x04" + text("os") + b"\x94" + text("system") + b"\x940h\x00h\x01\x93" + text("touch ran") + b"\x85R.",
-    "names from the memo, put there twice": b"\x80\x04" + text("numpy") + b"q\x05" + text("os") + b"q\x05" + text("system") + b"\x93" + text("touch ran") + b"\x85R.",
+    "names from the memo, put there twice": b"\x80\x04"
+    + text("numpy")
+    + b"q\x05"
+    + text("os")
+    + b"q\x05"
+    + text("system")
+    + b"\x93"
+    + text("touch ran")
+    + b"\x85R.",
     "INST": b"(S'touch ran'\nios\nsystem\n.",
     "OBJ": b"(cos\nsystem\nS'touch ran'\no.",
     "NEWOBJ_EX": b"\x80\x04" + text("os") + text("system") + b"\x93" + text("touch ran") + b"\x85}\x92.",

@@ -7,6 +7,7 @@ side. With bf16 the loss, averaged over 50 iterations, stays within BF16 of fp32
 
 GPU_TESTS_ON=cpu runs all of it on CPU tensors, to know that it runs where there is no card.
 """
+
 import os
 
 import numpy as np

@@ -1,4 +1,5 @@
 """`make gpu-check` runs where there is no card, at a tiny size, and says that it was a CPU."""
+
 import json
 import os
 import subprocess
@@ -11,9 +12,13 @@ pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
 
 def test_it_runs_on_a_cpu_and_says_so(tmp_path):
-    ran = subprocess.run([sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--out", "gpu.json", "--tests",
-                          "tests/test_gpu.py::test_every_layer_type_has_a_case"], cwd=tmp_path,
-                         env=dict(training_data.environment(), THREADS="1", OMP_NUM_THREADS="1"), stdout=subprocess.PIPE, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--out", "gpu.json", "--tests", "tests/test_gpu.py::test_every_layer_type_has_a_case"],
+        cwd=tmp_path,
+        env=dict(training_data.environment(), THREADS="1", OMP_NUM_THREADS="1"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert ran.returncode == 0
     with open(os.path.join(str(tmp_path), "gpu.json")) as f:
         found = json.load(f)

@@ -2,6 +2,7 @@
 
 Read from the sources, without importing anything: `import_module("x.y")` and `"x.y"` in a table of modules count too.
 """
+
 import ast
 import glob
 import os
@@ -10,16 +11,14 @@ import re
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FLOORS = [{"paper", "common", "fer_lite"}, {"netgen", "data_prep"}, {"engines"}, {"training", "evaluation"}, {"deploy"},
-          {"demo", "benchmarks"}, {"tests"}]
+FLOORS = [{"paper", "common", "fer_lite"}, {"netgen", "data_prep"}, {"engines"}, {"training", "evaluation"}, {"deploy"}, {"demo", "benchmarks"}, {"tests"}]
 FLOOR = {folder: number for number, floor in enumerate(FLOORS) for folder in floor}
 # Neighbours on one floor that may see each other.
 BESIDE = {("common", "paper"), ("common", "fer_lite")}
 
 
 def modules():
-    return [path for folder in FLOOR for path in glob.glob(os.path.join(ROOT, folder, "**", "*.py"), recursive=True)
-            if "node_modules" not in path]
+    return [path for folder in FLOOR for path in glob.glob(os.path.join(ROOT, folder, "**", "*.py"), recursive=True) if "node_modules" not in path]
 
 
 def imports(path):
@@ -47,16 +46,23 @@ def imports(path):
 @pytest.mark.parametrize("path", modules(), ids=lambda path: os.path.relpath(path, ROOT))
 def test_imports_go_down(path):
     own = os.path.relpath(path, ROOT).split(os.sep)[0]
-    wrong = ["%s:%d imports %s" % (os.path.relpath(path, ROOT), line, folder) for folder, line in imports(path).items()
-             if folder != own and FLOOR[folder] >= FLOOR[own] and (own, folder) not in BESIDE]
+    wrong = [
+        "%s:%d imports %s" % (os.path.relpath(path, ROOT), line, folder)
+        for folder, line in imports(path).items()
+        if folder != own and FLOOR[folder] >= FLOOR[own] and (own, folder) not in BESIDE
+    ]
     assert not wrong
 
 
 def test_stages_know_only_each_others_files():
     """No arrow between data_prep, training and evaluation."""
     stages = {"data_prep", "training", "evaluation"}
-    wrong = [(os.path.relpath(path, ROOT), folder) for path in modules() for folder in imports(path)
-             if os.path.relpath(path, ROOT).split(os.sep)[0] in stages - {folder} and folder in stages]
+    wrong = [
+        (os.path.relpath(path, ROOT), folder)
+        for path in modules()
+        for folder in imports(path)
+        if os.path.relpath(path, ROOT).split(os.sep)[0] in stages - {folder} and folder in stages
+    ]
     assert not wrong
 
 
@@ -119,8 +125,11 @@ def called_from_other_folders():
 def test_what_other_folders_call_is_annotated():
     called = [(name, node) for name, node in called_from_other_folders() if name not in BARE and not name.startswith("fer_lite")]
     assert len(called) > 50
-    assert not ["%s.%s" % (name, node.name) for name, node in called
-                if node.returns is None or any(argument.annotation is None for argument in node.args.args + node.args.kwonlyargs)]
+    assert not [
+        "%s.%s" % (name, node.name)
+        for name, node in called
+        if node.returns is None or any(argument.annotation is None for argument in node.args.args + node.args.kwonlyargs)
+    ]
 
 
 def test_an_import_changes_no_global():

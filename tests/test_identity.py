@@ -1,4 +1,5 @@
 """What makes two runs one: contents, not paths. A run folder of version 1 stays finished or goes on; no Caffe is needed for most of it."""
+
 import hashlib
 import json
 import os
@@ -132,9 +133,15 @@ def test_a_gpu_is_the_same_run():
         assert on_gpu == described(old=old)
 
 
-@pytest.mark.parametrize("batch, test_iter, says", [
-    (10, 3, "n = 30"), (6, 5, "n = 30"), (7, 5, "35 images in 5 batches, of a part of 30: some of them twice"),
-    (7, 4, "28 images in 4 batches, of a part of 30: not all of them")])
+@pytest.mark.parametrize(
+    "batch, test_iter, says",
+    [
+        (10, 3, "n = 30"),
+        (6, 5, "n = 30"),
+        (7, 5, "35 images in 5 batches, of a part of 30: some of them twice"),
+        (7, 4, "28 images in 4 batches, of a part of 30: not all of them"),
+    ],
+)
 def test_what_a_validation_is_of(batch, test_iter, says):
     solver, net, _ = job.resolve(data.write_all(), "out")
     nets.data_layer(net, m.TEST).data_param.batch_size, solver.test_iter[0] = batch, test_iter
@@ -232,6 +239,7 @@ def test_an_interrupted_run_of_version_1_goes_on(monkeypatch, capsys):
 @pytest.mark.caffe
 def test_two_trials_differ_in_the_final_layer_and_in_nothing_else(monkeypatch):
     from engines.caffe import engine as engines
+
     solver = data.write_all()
     order.reorder("data/tiny/train_lmdb", 2)
     pretrained()

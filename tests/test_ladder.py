@@ -1,4 +1,5 @@
 """The ladder of the recipe: its rungs hold together, results come from runs and outlive them, what is missing becomes rules."""
+
 import csv
 import json
 import os
@@ -36,7 +37,7 @@ def test_networks_of_the_ladder_are_of_one_size(tmp_path):
 
 def test_every_base_seed_is_planned_after_one_of_each():
     runs = ladder.planned()
-    assert runs[:len(RUNGS)] == [(rung, 1) for rung in RUNGS] and set(runs[len(RUNGS):]) == {("small-base", 2), ("small-base", 3)}
+    assert runs[: len(RUNGS)] == [(rung, 1) for rung in RUNGS] and set(runs[len(RUNGS) :]) == {("small-base", 2), ("small-base", 3)}
 
 
 @pytest.fixture
@@ -57,8 +58,12 @@ def work(tmp_path, monkeypatch):
         right = np.eye(8, dtype=np.float32)[labels]
         one = np.roll(right, 1, axis=1)
         one[wrong:] = right[wrong:]
-        scores_file.write(made + "/scores_valid.npz", scores_file.Scores(np.array(["%08d" % i for i in range(20)]), np.array(["%d.png" % i for i in range(20)]),
-                                                                          labels, right, one, np.array(facts.EXPRESSIONS), "valid"))
+        scores_file.write(
+            made + "/scores_valid.npz",
+            scores_file.Scores(
+                np.array(["%08d" % i for i in range(20)]), np.array(["%d.png" % i for i in range(20)]), labels, right, one, np.array(facts.EXPRESSIONS), "valid"
+            ),
+        )
         with open(made + "/run.json", "w") as f:
             json.dump({"version": 2, "state": state, "seconds": 90.0, "inputs": {"engine": "torch"}, "sessions": [{"git_commit": "c0ffee"}]}, f)
     return "ladder"

@@ -1,4 +1,5 @@
 """Environments by hash: what the locks hold, and how env/lock installs them."""
+
 import glob
 import hashlib
 import importlib.util
@@ -44,11 +45,14 @@ def test_locks_of_one_environment_agree():
         assert not {package: of for package, of in versions.items() if len(set(map(frozenset, of.values()))) > 1}
 
 
-PYTHON = """#!/bin/sh
+PYTHON = (
+    """#!/bin/sh
 # In place of an environment's Python: of version VERSION, and says what it runs.
 case "$1" in -c) exec %s -c "import sys; sys.version_info = $VERSION; exec(sys.argv[1])" "$2" ;; esac
 echo "$@"
-""" % sys.executable
+"""
+    % sys.executable
+)
 
 
 @pytest.mark.parametrize("version, hashes", [((3, 9, 1), True), ((3, 14, 2), True), ((3, 15, 0), False)])
@@ -56,8 +60,13 @@ def test_a_python_that_the_locks_do_not_know_gets_the_lists_versions(tmp_path, v
     python = tmp_path / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
-    ran = subprocess.run([LOCK, str(python), "plain", "--index-url=a b"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-                         env=dict(os.environ, VERSION=str(version)))
+    ran = subprocess.run(
+        [LOCK, str(python), "plain", "--index-url=a b"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        env=dict(os.environ, VERSION=str(version)),
+    )
     assert ran.returncode == 0 and "--index-url=a b" in ran.stdout
     assert ran.stdout.strip().endswith("--require-hashes -r %s/env/plain.lock" % ROOT if hashes else " -r %s/env/plain.txt" % ROOT)
     assert [line[:5] for line in ran.stderr.splitlines()] == ([] if hashes else ["note:"])
@@ -74,13 +83,24 @@ def test_a_file_of_another_hash_is_not_installed(tmp_path):
     shutil.copy(LOCK, str(tmp_path / "lock"))
     for digest, taken in ((hashlib.sha256(b"other").hexdigest(), False), (hashlib.sha256(wheel.read_bytes()).hexdigest(), True)):
         (tmp_path / "x.lock").write_text("drawn==1 \\\n    --hash=sha256:%s\n" % digest)
-        ran = subprocess.run([str(tmp_path / "lock"), sys.executable, "x", "--isolated", "--no-index", "--find-links", str(tmp_path), "--target", str(tmp_path / "to")],
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, env=shell)
+        ran = subprocess.run(
+            [str(tmp_path / "lock"), sys.executable, "x", "--isolated", "--no-index", "--find-links", str(tmp_path), "--target", str(tmp_path / "to")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            env=shell,
+        )
         assert (ran.returncode == 0) == (tmp_path / "to" / "drawn.py").exists() == taken, ran.stdout
         assert taken or digest in ran.stdout
 
 
 def test_writing_locks_without_uv_names_it(tmp_path):
     (tmp_path / "dirname").symlink_to(shutil.which("dirname"))
-    ran = subprocess.run([shutil.which("bash"), LOCK, "--write"], env=dict(os.environ, PATH=str(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    ran = subprocess.run(
+        [shutil.which("bash"), LOCK, "--write"],
+        env=dict(os.environ, PATH=str(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     assert ran.returncode == 1 and ran.stderr.count("\n") == 1 and "pip install uv" in ran.stderr

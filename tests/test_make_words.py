@@ -1,4 +1,5 @@
 """What a user gives to make reaches the commands as it is, one word each: dry runs, read as the shell would. No Caffe, no network."""
+
 import os
 import re
 import shlex
@@ -32,14 +33,36 @@ GIVEN = {
     "study OF=ladder SHOW=1": {"STUDY_CSV": "--csv=%s"},
 }
 # Targets whose commands name files in WORK and RUNS; `predict` and the like have environments too.
-IN_FOLDERS = ["data", "order TRIAL=2", "preview", "pretrain", "transplant", "finetune", "eval", "row ROW=8", "table2 ROWS=1,8 TRIALS=2",
-              "table3", "judge ROWS=8", "report", "best", "small", "trials-20-cifar10 ENGINE=torch", "soak", "bundle", "unbundle",
-              "finetune NETGEN=--pretrain-batch=64", "eval ENGINE=torch PRECISION=bf16", "eval AGAIN=1 PRETRAIN_EPOCHS=1 FINETUNE_EPOCHS=2"]
+IN_FOLDERS = [
+    "data",
+    "order TRIAL=2",
+    "preview",
+    "pretrain",
+    "transplant",
+    "finetune",
+    "eval",
+    "row ROW=8",
+    "table2 ROWS=1,8 TRIALS=2",
+    "table3",
+    "judge ROWS=8",
+    "report",
+    "best",
+    "small",
+    "trials-20-cifar10 ENGINE=torch",
+    "soak",
+    "bundle",
+    "unbundle",
+    "finetune NETGEN=--pretrain-batch=64",
+    "eval ENGINE=torch PRECISION=bf16",
+    "eval AGAIN=1 PRETRAIN_EPOCHS=1 FINETUNE_EPOCHS=2",
+]
 
 
 def dry(*words, root=ROOT):
     own = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    return subprocess.run(("make", "-n", "RUN=", "CAFFE=none") + words, cwd=root, env=own, universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.run(
+        ("make", "-n", "RUN=", "CAFFE=none") + words, cwd=root, env=own, universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def words_of(made):
@@ -76,7 +99,9 @@ def test_folders_that_make_holds_reach_the_commands_whole(target):
 def test_environments_reach_env_run_whole():
     """None can be made below /proc: the one line of env/run names the folder."""
     for folder in ["/proc/self/" + name for name in WILD + HELD]:
-        made = subprocess.run(["make", "predict", "IMAGE=x", "DEPLOY_PYTHON=true", "DEPLOY_ENV=" + folder], cwd=ROOT, universal_newlines=True, stderr=subprocess.PIPE)
+        made = subprocess.run(
+            ["make", "predict", "IMAGE=x", "DEPLOY_PYTHON=true", "DEPLOY_ENV=" + folder], cwd=ROOT, universal_newlines=True, stderr=subprocess.PIPE
+        )
         (error,) = [line for line in made.stderr.splitlines() if not line.startswith("make")]
         assert made.returncode == 2 and folder in error and "DEPLOY_ENV=" in error
 
@@ -105,7 +130,13 @@ def test_the_repositorys_own_path_may_be_any(name, tmp_path):
     for target in ("eval", "row ROW=8", "predict IMAGE=x", "report", "demo", "help"):
         assert str(root) not in " ".join(words_of(dry(*target.split(), root=str(root))))
     for run in (["bash", "env/run"], ["bash", str(root / "env" / "run")]):
-        said = subprocess.run(run + ["pwd"], cwd=str(root), universal_newlines=True, stdout=subprocess.PIPE, env=dict(os.environ, CAFFE_ENV="system", FER_LITE_ENV="system", FER_LITE_PLACE="x"))
+        said = subprocess.run(
+            run + ["pwd"],
+            cwd=str(root),
+            universal_newlines=True,
+            stdout=subprocess.PIPE,
+            env=dict(os.environ, CAFFE_ENV="system", FER_LITE_ENV="system", FER_LITE_PLACE="x"),
+        )
         assert said.stdout.strip() == str(root) and said.returncode == 0
 
 
@@ -129,8 +160,25 @@ def test_help_is_grouped_and_short():
 
 # ---- without Caffe --------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("target", ["prototxt", "describe", "data", "preview", "order TRIAL=2", "table2 SHOW=1", "table3", "judge ROWS=8", "report",
-                                    "study SHOW=1", "study OF=ladder SHOW=1", "bundle", "unbundle"])
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "prototxt",
+        "describe",
+        "data",
+        "preview",
+        "order TRIAL=2",
+        "table2 SHOW=1",
+        "table3",
+        "judge ROWS=8",
+        "report",
+        "study SHOW=1",
+        "study OF=ladder SHOW=1",
+        "bundle",
+        "unbundle",
+    ],
+)
 def test_what_needs_no_caffe_makes_none(target):
     made = dry(*target.split(), "RUN=bash env/run")
     assert made.returncode == 0 and "--make" not in made.stdout and "env/run --plain -m" in made.stdout
@@ -143,12 +191,18 @@ def test_what_computes_runs_in_caffe(target):
     assert "env/run python3 -m" in dry(target, "RUN=bash env/run").stdout
 
 
-@pytest.mark.parametrize("words, python", [
-    (("TESTS=tests/test_web.py",), "env/run --web"), (("TESTS=tests/test_deploy.py::test_x -k a",), "env/run --package"), (("TESTS=tests/test_netgen.py",), "env/run python3"),
-    (("TESTS=tests/test_netgen.py", "ENGINE=torch"), "env/run --torch")])
+@pytest.mark.parametrize(
+    "words, python",
+    [
+        (("TESTS=tests/test_web.py",), "env/run --web"),
+        (("TESTS=tests/test_deploy.py::test_x -k a",), "env/run --package"),
+        (("TESTS=tests/test_netgen.py",), "env/run python3"),
+        (("TESTS=tests/test_netgen.py", "ENGINE=torch"), "env/run --torch"),
+    ],
+)
 def test_a_part_of_the_tests_runs_where_it_can(words, python):
     (line,) = [line for line in dry("test", *words, "RUN=bash env/run").stdout.splitlines() if "pytest" in line]
-    assert line == "bash %s -m pytest -q %s" % (python, words[0][len("TESTS="):])
+    assert line == "bash %s -m pytest -q %s" % (python, words[0][len("TESTS=") :])
 
 
 def test_all_the_tests_are_there():

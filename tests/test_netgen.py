@@ -1,4 +1,5 @@
 """netgen: the nets and solvers are the paper's, the committed files are the generators', and Caffe agrees."""
+
 import glob
 import os
 
@@ -24,9 +25,10 @@ def by_name(net):
 
 
 # Exact counts from the paper's 280K and 474K and the arithmetic of the other shortcuts.
-COUNTS = pytest.mark.parametrize("depth, shortcut, count", [
-    (20, "2x2", 280024), (32, "2x2", 474456), (20, "identity", 269592), (32, "identity", 464024),
-    (20, "1x1", 272344), (32, "1x1", 466776)])
+COUNTS = pytest.mark.parametrize(
+    "depth, shortcut, count",
+    [(20, "2x2", 280024), (32, "2x2", 474456), (20, "identity", 269592), (32, "identity", 464024), (20, "1x1", 272344), (32, "1x1", 466776)],
+)
 
 
 @COUNTS
@@ -99,9 +101,17 @@ def test_layers_of_table_1():
 
 def test_the_residual_unit_reads_as_he_et_al():
     layers = by_name(deploy())
-    chain = ["group1_block0_conv0", "group1_block0_conv0_bn", "group1_block0_conv0_scale", "group1_block0_conv0_relu",
-             "group1_block0_conv1", "group1_block0_conv1_bn", "group1_block0_conv1_scale", "group1_block0_sum",
-             "group1_block0_sum_relu"]
+    chain = [
+        "group1_block0_conv0",
+        "group1_block0_conv0_bn",
+        "group1_block0_conv0_scale",
+        "group1_block0_conv0_relu",
+        "group1_block0_conv1",
+        "group1_block0_conv1_bn",
+        "group1_block0_conv1_scale",
+        "group1_block0_sum",
+        "group1_block0_sum_relu",
+    ]
     names = [l.name for l in deploy().layer]
     assert [n for n in names if n in chain] == chain and "group1_block0_conv1_relu" not in layers
     assert list(layers["group1_block0_sum"].bottom) == ["group1_block0_proj", "group1_block0_conv1"]
@@ -127,6 +137,7 @@ def test_batch_norm_leaves_the_phase_to_caffe():
 
 def test_identity_takes_every_second_pixel_and_adds_zero_channels(caffe, tmp_path):
     import numpy as np
+
     path = str(tmp_path / "net.prototxt")
     text.write(path, deploy(shortcut="identity"))
     net = caffe.Net(path, caffe.TEST)
@@ -207,6 +218,7 @@ def test_another_root_stands_in_every_path(tmp_path, monkeypatch):
 
 def test_caffe_reads_every_committed_file(caffe):
     from google.protobuf import text_format
+
     pb2 = caffe.proto.caffe_pb2
     for folder, kind in (("prototxt", pb2.NetParameter), ("solvers", pb2.SolverParameter)):
         for path in glob.glob(os.path.join(ROOT, folder, "*.prototxt")):

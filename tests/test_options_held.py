@@ -1,4 +1,5 @@
 """What stands in no path is held against what is there, and make removes nothing that is finished. No Caffe, no network."""
+
 import os
 import re
 import shlex
@@ -21,8 +22,14 @@ MAKE = pytest.mark.skipif(not shutil.which("make"), reason="no make")
 
 
 def make(*words, **environment):
-    return subprocess.run(("make", "RUN=") + words, cwd=data.ROOT, universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          env=dict({name: value for name, value in os.environ.items() if not name.startswith("MAKE")}, **environment))
+    return subprocess.run(
+        ("make", "RUN=") + words,
+        cwd=data.ROOT,
+        universal_newlines=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict({name: value for name, value in os.environ.items() if not name.startswith("MAKE")}, **environment),
+    )
 
 
 def command(monkeypatch, capsys, *words):
@@ -83,12 +90,15 @@ def test_prototxt_and_solvers_are_what_make_prototxt_writes(tmp_path, monkeypatc
 
 
 @MAKE
-@pytest.mark.parametrize("words, checks", [
-    (("LABELS=ferplus", "PER_CLASS=500"), "data_prep build ferplus .*--labels=ferplus --per-class=500 --if-missing"),
-    (("PER_CLASS=0",), "data_prep build ferplus .*--per-class=0 --if-missing"),
-    (("SRC=cinic10", "WITH_VALID=1"), "data_prep build cinic10 .*--with-valid --if-missing"),
-    (("WORK=other", "NETGEN=--pretrain-batch 64"), "netgen --root=other --pretrain-batch 64 --if-missing"),
-])
+@pytest.mark.parametrize(
+    "words, checks",
+    [
+        (("LABELS=ferplus", "PER_CLASS=500"), "data_prep build ferplus .*--labels=ferplus --per-class=500 --if-missing"),
+        (("PER_CLASS=0",), "data_prep build ferplus .*--per-class=0 --if-missing"),
+        (("SRC=cinic10", "WITH_VALID=1"), "data_prep build cinic10 .*--with-valid --if-missing"),
+        (("WORK=other", "NETGEN=--pretrain-batch 64"), "netgen --root=other --pretrain-batch 64 --if-missing"),
+    ],
+)
 @pytest.mark.parametrize("target", ["finetune", "eval"])
 def test_options_are_looked_at_each_time(words, checks, target):
     assert re.search(checks, " ".join(shlex.split(make("-n", target, *words).stdout)))
@@ -96,11 +106,17 @@ def test_options_are_looked_at_each_time(words, checks, target):
 
 
 @MAKE
-@pytest.mark.parametrize("words, folder", [
-    ((), "runs/resnet20_cifar10/"), (("ENGINE=torch",), "runs/torch/resnet20_cifar10/"),
-    (("ENGINE=torch", "PRECISION=bf16"), "runs/torch-bf16/resnet20_cifar10/"), (("ENGINE=torch", "PRECISION=fp32"), "runs/torch/resnet20_cifar10/"),
-    (("WORK=",), "runs/resnet20_cifar10/"), (("WORK=a/b/",), "a/b/runs/resnet20_cifar10/"),
-])
+@pytest.mark.parametrize(
+    "words, folder",
+    [
+        ((), "runs/resnet20_cifar10/"),
+        (("ENGINE=torch",), "runs/torch/resnet20_cifar10/"),
+        (("ENGINE=torch", "PRECISION=bf16"), "runs/torch-bf16/resnet20_cifar10/"),
+        (("ENGINE=torch", "PRECISION=fp32"), "runs/torch/resnet20_cifar10/"),
+        (("WORK=",), "runs/resnet20_cifar10/"),
+        (("WORK=a/b/",), "a/b/runs/resnet20_cifar10/"),
+    ],
+)
 def test_what_changes_a_result_is_in_the_folders_name(words, folder):
     made = " ".join(shlex.split(make("-n", "finetune", "SRC=cifar10", "TORCH_ENV=venv", *words).stdout))
     assert "--weights=%sfinal.caffemodel" % folder in made
@@ -120,9 +136,9 @@ def test_runs_of_another_engine_are_said_each_time(tmp_path):
 
 
 @MAKE
-@pytest.mark.parametrize("words, says", [
-    (("GPU=all",), "GPU=0"), (("GPU=0,1",), "GPU=0"), (("PRECISION=bf16",), "ENGINE=torch"), (("PRECISION=tf32",), "ENGINE=torch"),
-])
+@pytest.mark.parametrize(
+    "words, says", [(("GPU=all",), "GPU=0"), (("GPU=0,1",), "GPU=0"), (("PRECISION=bf16",), "ENGINE=torch"), (("PRECISION=tf32",), "ENGINE=torch")]
+)
 def test_what_makes_no_sense_is_one_line(words, says):
     made = make("-n", "pretrain", *words)
     assert made.returncode == 2 and len(made.stderr.splitlines()) == 1 and words[0] in made.stderr and says in made.stderr
@@ -158,8 +174,14 @@ def test_make_does_not_remove_a_finished_network(tmp_path, end):
     for before in (False, True):  # there is none yet; there is one, and a solver is newer
         if before:
             os.utime(str(final), (1, 1))
-        making = subprocess.Popen(["make", "-o", "env", "pretrain", "SRC=cifar10", "WORK=%s" % tmp_path, "RUN=env PATH=%s:%s" % (tmp_path, os.environ["PATH"])],
-                                  cwd=data.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, start_new_session=True)
+        making = subprocess.Popen(
+            ["make", "-o", "env", "pretrain", "SRC=cifar10", "WORK=%s" % tmp_path, "RUN=env PATH=%s:%s" % (tmp_path, os.environ["PATH"])],
+            cwd=data.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            start_new_session=True,
+        )
         assert "up" in making.stdout.readline()
         os.killpg(making.pid, end)
         words = making.communicate(timeout=30)[0]

@@ -1,4 +1,5 @@
 """The package that people install: built as a wheel, put into a clean virtual environment outside the checkout, used there."""
+
 import glob
 import os
 import shutil
@@ -54,10 +55,16 @@ def test_the_wheel_has_what_use_needs_and_nothing_else(wheel, tmp_path):
         assert {name for name in z.namelist() if ".dist-info/" not in name} == names
     from fer_lite import __version__, predict
 
-    own = {os.path.relpath(path, ROOT).replace(os.sep, "/") for path in glob.glob(os.path.join(ROOT, "fer_lite", "**", "*"), recursive=True)
-           if os.path.isfile(path) and "__pycache__" not in path}
-    networks = {"fer_lite/%s/%s" % (network.replace(os.sep, "/"), name) for network in (predict.DEFAULT, "models/resnet32_cifar10")
-                for name in ("model.onnx", "model_int8.onnx", "model.json", "README.md")}
+    own = {
+        os.path.relpath(path, ROOT).replace(os.sep, "/")
+        for path in glob.glob(os.path.join(ROOT, "fer_lite", "**", "*"), recursive=True)
+        if os.path.isfile(path) and "__pycache__" not in path
+    }
+    networks = {
+        "fer_lite/%s/%s" % (network.replace(os.sep, "/"), name)
+        for network in (predict.DEFAULT, "models/resnet32_cifar10")
+        for name in ("model.onnx", "model_int8.onnx", "model.json", "README.md")
+    }
     sums = {"fer_lite/models/" + name for name in ("LICENSE.md", "SHA256SUMS")}
     signed = {"fer_lite/models/" + name for name in ("SHA256SUMS.signed", "SHA256SUMS.sig", "allowed_signers")}
     assert own | networks | sums == names - signed
@@ -67,7 +74,9 @@ def test_the_wheel_has_what_use_needs_and_nothing_else(wheel, tmp_path):
 
 def verified(python_, package, *options):
     """(exit status, output) of `fer-lite verify` by the package in a folder."""
-    ran = subprocess.run([python_, "-m", "fer_lite", "verify", *options], cwd=package, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    ran = subprocess.run(
+        [python_, "-m", "fer_lite", "verify", *options], cwd=package, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+    )
     assert ran.stdout.count("\n") == 1
     return ran.returncode, ran.stdout
 
@@ -98,7 +107,9 @@ def test_a_wheel_carries_the_signature_of_its_networks(tmp_path):
     """A checkout with signed models, its wheel, and the package as it is installed."""
     source, models, mine = tmp_path / "source", tmp_path / "package" / "fer_lite" / "models", str(tmp_path / "mine")
     for name in ("fer_lite", "models"):
-        shutil.copytree(os.path.join(ROOT, name), str(source / name), ignore=shutil.ignore_patterns("__pycache__", "*.caffemodel", "SHA256SUMS.sig", "allowed_signers"))
+        shutil.copytree(
+            os.path.join(ROOT, name), str(source / name), ignore=shutil.ignore_patterns("__pycache__", "*.caffemodel", "SHA256SUMS.sig", "allowed_signers")
+        )
     for name in ("pyproject.toml", "LICENSE", "docs/predict.md", "deploy/wheel.py"):
         (source / name).parent.mkdir(exist_ok=True)
         shutil.copy(os.path.join(ROOT, *name.split("/")), str(source / name))
@@ -128,7 +139,9 @@ def python(version):
     """An interpreter of this version, by its name or as pyenv keeps it; None where there is none."""
     for path in ["python" + version] + sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/%s.*/bin/python" % version))):
         try:
-            subprocess.run([path, "-c", "import ensurepip, sys; assert sys.version_info[:2] == (%s)" % version.replace(".", ",")], check=True, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [path, "-c", "import ensurepip, sys; assert sys.version_info[:2] == (%s)" % version.replace(".", ",")], check=True, stderr=subprocess.DEVNULL
+            )
             return path
         except (OSError, subprocess.CalledProcessError):
             continue
@@ -145,6 +158,7 @@ def test_it_installs_in_a_clean_environment(wheel, tmp_path, version, wanted):
     said = run(python_, "-I", "-c", USE, ROOT, cwd=str(tmp_path))
     assert said.split()[0] in wheel
     assert " files are those of SHA256SUMS" in run(str(tmp_path / "venv" / "bin" / "fer-lite"), "verify", cwd=str(tmp_path))
-    missing = subprocess.run([str(tmp_path / "venv" / "bin" / "fer-lite"), "nowhere.jpg"], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             universal_newlines=True)
+    missing = subprocess.run(
+        [str(tmp_path / "venv" / "bin" / "fer-lite"), "nowhere.jpg"], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True
+    )
     assert missing.returncode == 1 and missing.stdout == "" and missing.stderr.count("\n") == 1 and "nowhere.jpg" in missing.stderr

@@ -1,4 +1,5 @@
 """The whole pipeline through make, as in the README, on drawn data: from the downloads to Table II, with either engine."""
+
 import csv
 import glob
 import json
@@ -26,8 +27,9 @@ def test_from_downloads_to_table_2(engine, tmp_path):
         command = ["make", "WORK=" + work, "UNOFFICIAL=1", "SRC=cifar10", "ENGINE=" + engine, "SPLIT=test"]
         if engine == "torch":  # the Python that runs this test
             command += ["TORCH=" + sys.executable]
-        done = subprocess.run(command + list(words), cwd=ROOT, env=dict(env, THREADS="1"), universal_newlines=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(
+            command + list(words), cwd=ROOT, env=dict(env, THREADS="1"), universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         assert done.returncode == 0, done.stdout
         return done.stdout
 

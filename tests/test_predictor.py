@@ -1,4 +1,5 @@
 """The Predictor in users' hands: threads, every kind of input, phones' photographs, tilted faces, batches."""
+
 import concurrent.futures
 import io
 import json
@@ -62,8 +63,15 @@ def test_threads_give_what_one_gives(predictor, small):
 def test_every_way_to_hand_over_an_image(predictor, small, tmp_path):
     (wanted,) = predictor(small)
     assert cv2.imwrite(str(tmp_path / "a.png"), small)
-    ways = [str(tmp_path / "a.png"), tmp_path / "a.png", (tmp_path / "a.png").read_bytes(), Image.fromarray(small[..., ::-1]), small.astype(np.uint16) * 257,
-            np.dstack([small, np.zeros_like(small[..., :1])]), small[:, ::-1][:, ::-1]]
+    ways = [
+        str(tmp_path / "a.png"),
+        tmp_path / "a.png",
+        (tmp_path / "a.png").read_bytes(),
+        Image.fromarray(small[..., ::-1]),
+        small.astype(np.uint16) * 257,
+        np.dstack([small, np.zeros_like(small[..., :1])]),
+        small[:, ::-1][:, ::-1],
+    ]
     assert all(predictor(way) == [wanted] for way in ways)
     assert predictor(ways[:4] + [np.zeros((50, 50), np.uint8)]) == [[wanted]] * 4 + [[]] == predictor(tuple(ways[:4]) + (np.zeros((50, 50), np.uint8),))
     stream = predictor(way for way in ways * 10)
@@ -73,9 +81,21 @@ def test_every_way_to_hand_over_an_image(predictor, small, tmp_path):
     assert predictor([]) == []
 
 
-@pytest.mark.parametrize("bad, kind", ((None, TypeError), (3, TypeError), (np.zeros((0, 5, 3), np.uint8), ValueError), (np.zeros((9, 9, 3)), ValueError),
-                                       (np.zeros((9, 9, 2), np.uint8), ValueError), (np.zeros(9, np.uint8), ValueError), ([[1, 2]], TypeError),
-                                       ("nowhere.jpg", errors.Fail), (b"", errors.Fail), (b"hello", errors.Fail)))
+@pytest.mark.parametrize(
+    "bad, kind",
+    (
+        (None, TypeError),
+        (3, TypeError),
+        (np.zeros((0, 5, 3), np.uint8), ValueError),
+        (np.zeros((9, 9, 3)), ValueError),
+        (np.zeros((9, 9, 2), np.uint8), ValueError),
+        (np.zeros(9, np.uint8), ValueError),
+        ([[1, 2]], TypeError),
+        ("nowhere.jpg", errors.Fail),
+        (b"", errors.Fail),
+        (b"hello", errors.Fail),
+    ),
+)
 def test_what_is_no_image_is_said_in_one_line(predictor, bad, kind):
     with pytest.raises(kind) as said:
         predictor(bad)
@@ -133,8 +153,16 @@ def encoded(image, kind, **how):
 @pytest.mark.parametrize("kind", ("JPEG", "PNG", "WEBP", "TIFF"))
 def test_every_format_is_turned_as_its_exif_says(small, kind, orientation):
     wanted = small[:120]
-    backs = {1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
-             6: lambda a: np.rot90(a, 1), 7: lambda a: np.rot90(a.swapaxes(0, 1), 2), 8: lambda a: np.rot90(a, -1)}
+    backs = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: np.rot90(a.swapaxes(0, 1), 2),
+        8: lambda a: np.rot90(a, -1),
+    }
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(np.ascontiguousarray(backs[orientation](wanted)), kind, exif=exif, **({"quality": 95} if kind != "TIFF" and kind != "PNG" else {}))
@@ -150,7 +178,7 @@ def test_jpegs_have_opencvs_pixels_and_can_be_drawn_on(small, how):
     np.testing.assert_array_equal(read, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
     assert read.flags.writeable and read.flags.c_contiguous
     with pytest.raises(errors.Fail, match="cut short"):
-        sources.read_image(data[:len(data) // 2])
+        sources.read_image(data[: len(data) // 2])
 
 
 def test_heic_is_turned_once(small):
@@ -190,7 +218,19 @@ def test_heic_needs_its_extra_and_says_so(monkeypatch, tmp_path, small):
 
 def test_folders_pass_over_what_is_hidden_and_say_what_they_leave_out(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sources, "pillow_heif", None)
-    for name in ("a.jpg", "b/c.bmp", "._a.jpg", ".hidden/d.jpg", "__MACOSX/a.jpg", "Thumbs.db", "e.heic", "f.avif", "g.avif", "notes.txt", "b/.thumbnails/x/y.png"):
+    for name in (
+        "a.jpg",
+        "b/c.bmp",
+        "._a.jpg",
+        ".hidden/d.jpg",
+        "__MACOSX/a.jpg",
+        "Thumbs.db",
+        "e.heic",
+        "f.avif",
+        "g.avif",
+        "notes.txt",
+        "b/.thumbnails/x/y.png",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert sources.expand([str(tmp_path)]) == [str(tmp_path / "a.jpg"), str(tmp_path / "b" / "c.bmp")]
@@ -201,6 +241,7 @@ def test_folders_pass_over_what_is_hidden_and_say_what_they_leave_out(tmp_path, 
 
 
 # Faces
+
 
 def test_a_small_face_in_a_large_photograph_is_found(photograph):
     large = cv2.copyMakeBorder(photograph[:300], 1850, 1850, 2750, 2750, cv2.BORDER_CONSTANT, value=(90, 100, 110))  # 24 million pixels, the face 90 wide
@@ -240,8 +281,10 @@ def test_a_view_is_the_square_turned(photograph):
 
 
 def test_the_package_loads_nothing_before_it_is_asked(tmp_path):
-    ran = subprocess.run([sys.executable, "-c", "import sys, fer_lite.errors; assert not {'onnxruntime', 'cv2', 'PIL'} & set(sys.modules)"],
-                         cwd=os.path.dirname(os.path.dirname(os.path.abspath(fer_lite.__file__))))
+    ran = subprocess.run(
+        [sys.executable, "-c", "import sys, fer_lite.errors; assert not {'onnxruntime', 'cv2', 'PIL'} & set(sys.modules)"],
+        cwd=os.path.dirname(os.path.dirname(os.path.abspath(fer_lite.__file__))),
+    )
     assert ran.returncode == 0
 
 

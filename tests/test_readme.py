@@ -1,4 +1,5 @@
 """What README.md and docs/ say is so: their links, commands and paths lead somewhere, and their figures are those of models/."""
+
 import csv
 import glob
 import importlib.util
@@ -15,7 +16,8 @@ from paper import facts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "models/README.md", "models/LICENSE.md"] + sorted(
-    os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(ROOT, "docs", "*.md")))
+    os.path.relpath(path, ROOT) for path in glob.glob(os.path.join(ROOT, "docs", "*.md"))
+)
 FOLDERS = "paper common fer_lite netgen data_prep engines training evaluation deploy demo tests benchmarks env docs prototxt solvers".split()
 
 
@@ -119,8 +121,9 @@ def test_a_card_is_that_of_its_network_with_a_head_for_hugging_face(page):
     assert index["name"] == about["name"] and text.startswith("\n# %s\n" % about["name"])
     (result,) = index["results"]  # Hugging Face refuses a card without these
     assert result["task"]["type"] and result["dataset"]["type"] and result["dataset"]["name"] and result["dataset"]["args"]["n"] == about["accuracy"]["n"]
-    assert [metric["value"] for metric in result["metrics"]] == [about["accuracy"][file][views] for file in ("model.onnx", "model_int8.onnx")
-                                                                 for views in ("ten_crops", "one_crop")]
+    assert [metric["value"] for metric in result["metrics"]] == [
+        about["accuracy"][file][views] for file in ("model.onnx", "model_int8.onnx") for views in ("ten_crops", "one_crop")
+    ]
 
 
 def test_the_costs_are_those_that_describe_prints():

@@ -1,4 +1,5 @@
 """Training on FER+'s votes (engines/torch/recipe.py): exact resume, targets from the votes, images altered as drawn; and votes.py's figures."""
+
 import csv
 import os
 
@@ -98,13 +99,13 @@ def test_what_is_kept_is_the_average_and_the_run_goes_on_with_its_own(made):
     average = engine.blobs.arrays(engine.average)["first_conv"][0]
     np.testing.assert_array_equal(engine.test_net.blobs.arrays()["first_conv"][0], average)
     assert abs(average - own).max() > 0
-    assert engine.test_net.blobs.arrays()["first_conv_bn"][2] == pytest.approx(sum(0.999 ** i for i in range(3)))
+    assert engine.test_net.blobs.arrays()["first_conv_bn"][2] == pytest.approx(sum(0.999**i for i in range(3)))
 
 
 def test_every_epoch_shows_every_image_once_with_the_shares_of_its_votes(made):
     faces = made().faces
     rows = torch.cat([faces._rows(n) for n in range(15)]).tolist()  # 15 batches of 8: four epochs of 30
-    assert all(sorted(rows[i:i + TRAIN]) == list(range(TRAIN)) for i in range(0, 120, TRAIN)) and rows[:TRAIN] != rows[TRAIN:2 * TRAIN]
+    assert all(sorted(rows[i : i + TRAIN]) == list(range(TRAIN)) for i in range(0, 120, TRAIN)) and rows[:TRAIN] != rows[TRAIN : 2 * TRAIN]
     targets = faces.batch(0, 32)[1]
     assert targets.shape == (BATCH, 8) and torch.allclose(targets.sum(1), torch.ones(BATCH))
     counts = np.array([[3, 1, 0, 0, 5, 0, 0, 0, 1, 0]])
@@ -142,8 +143,10 @@ def test_both_rules_are_counted_with_and_without_duplicates(made, capsys, monkey
     with open("data/ferplus_votes/duplicates.csv", "w") as f:
         f.write("part,key,name,of\nvalid,%s,%s,x.png\n" % (rows[0]["key"], rows[0]["name"]))
     one = np.concatenate([wrong[:1], right[1:]])
-    scores_file.write("s.npz", scores_file.Scores(np.array([r["key"] for r in rows]), np.array([r["name"] for r in rows]), labels, right, one,
-                                                  np.array(facts.EXPRESSIONS), "valid"))
+    scores_file.write(
+        "s.npz",
+        scores_file.Scores(np.array([r["key"] for r in rows]), np.array([r["name"] for r in rows]), labels, right, one, np.array(facts.EXPRESSIONS), "valid"),
+    )
     monkeypatch.setattr("sys.argv", ["votes", "s.npz", os.path.join("data", "ferplus_votes")])
     with pytest.raises(SystemExit) as end:
         command.main()

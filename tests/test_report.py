@@ -1,4 +1,5 @@
 """Tables, figures and the page, on synthetic scores."""
+
 import base64
 import csv
 import io
@@ -121,7 +122,7 @@ def test_the_page_is_self_contained(html):
 
 
 def test_the_page_says_what_it_was_made_from(html):
-    top = html[:html.index("<main>")]
+    top = html[: html.index("<main>")]
     assert "Synthetic scores" in top and "24 of 60" in top and "row 4 (ResNet-20 from ImageNet32)" in top
     assert "row 11 (ResNet-32 from CINIC-10): trial 4" in top and "n = 300" in top
 
@@ -157,8 +158,7 @@ def test_a_page_stops_where_the_data_are_damaged(some, tmp_path, monkeypatch, ca
     assert str(tmp_path / "ferplus" / "test_lmdb") in said and "make data SRC=ferplus" in said and not os.path.exists(tmp_path / "out")
 
 
-needs_chromium = pytest.mark.skipif(
-    not page_in_chromium.chromium(), reason="no Chromium in this environment (make test takes the one outside)")
+needs_chromium = pytest.mark.skipif(not page_in_chromium.chromium(), reason="no Chromium in this environment (make test takes the one outside)")
 
 
 @needs_chromium
@@ -177,12 +177,20 @@ def test_chromium_finds_what_is_wrong(html):
 
 def test_files_of_other_runs_have_other_names(some, tmp_path, monkeypatch):
     """Of other engines and lengths; every table says what it was made from."""
+
     def made(engines, epochs=(None, None), split="test"):
         return results.file_name(some._replace(engines=dict.fromkeys(engines, 5), runs=some.runs._replace(epochs=epochs, split=split)), "table2")
 
     assert made(["caffe"]) == "table2_test" and made(["caffe"], split="valid") == "table2_valid"
-    others = [made(["torch"]), made(["torch-bf16"]), made(["caffe", "torch"]), made(["torch"], ("5", None)), made(["caffe"], ("5", None)),
-              made(["caffe"], (None, "5")), made(["caffe"], ("5", "5"))]
+    others = [
+        made(["torch"]),
+        made(["torch-bf16"]),
+        made(["caffe", "torch"]),
+        made(["torch"], ("5", None)),
+        made(["caffe"], ("5", None)),
+        made(["caffe"], (None, "5")),
+        made(["caffe"], ("5", "5")),
+    ]
     assert len(set(others + ["table2_test"])) == 8
     monkeypatch.setattr("sys.argv", ["tables", "table2", "--runs", some.runs.folder, "--out", str(tmp_path)])
     with pytest.raises(SystemExit):

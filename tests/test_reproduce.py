@@ -1,4 +1,5 @@
 """`make reproduce`: short runs trained again from their record, in PyTorch; and the record as an in-toto statement."""
+
 import json
 import os
 import subprocess
@@ -24,8 +25,9 @@ def model(tmp_path_factory):
             python("training.run", "--solver", name + ".prototxt", "--out", "runs/" + name, "--engine", "torch", "--trial", "1", *more)
         training = [record("runs/" + name) for name in ("tiny", "source")]
         os.makedirs("models/tiny")
-        write("models/tiny/model.json", {"name": "tiny", "classes": ["a"], "training": training,
-                                         "source": {"sha256": files.sha256("runs/tiny/final.caffemodel")}})
+        write(
+            "models/tiny/model.json", {"name": "tiny", "classes": ["a"], "training": training, "source": {"sha256": files.sha256("runs/tiny/final.caffemodel")}}
+        )
         yield folder
     finally:
         os.chdir(before)
@@ -35,9 +37,15 @@ def record(out):
     """A run as model.json has it (deploy.card.made_how)."""
     run = runs.read(out)
     session = run["sessions"][-1]
-    return {"command": " ".join(["python3 -m training.run"] + session["command"][1:]), "solver": run["inputs"]["solver"], "engine": run["inputs"]["engine"],
-            "machine": session["machine"], "versions": session["versions"], "git_commit": [session["git_commit"]],
-            "train": dict(run["inputs"]["train"], lmdb=session["lmdbs"]["train"])}
+    return {
+        "command": " ".join(["python3 -m training.run"] + session["command"][1:]),
+        "solver": run["inputs"]["solver"],
+        "engine": run["inputs"]["engine"],
+        "machine": session["machine"],
+        "versions": session["versions"],
+        "git_commit": [session["git_commit"]],
+        "train": dict(run["inputs"]["train"], lmdb=session["lmdbs"]["train"]),
+    }
 
 
 def write(path, content):
@@ -46,8 +54,9 @@ def write(path, content):
 
 
 def python(module, *arguments, status=0):
-    ran = subprocess.run([sys.executable, "-m", module, *arguments], env=data.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                         universal_newlines=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", module, *arguments], env=data.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+    )
     assert ran.returncode == status, ran.stdout
     return ran.stdout
 

@@ -1,4 +1,5 @@
 """The table of runtimes: what works has its difference, what does not its reason, and other rows stay. What LiteRT, ncnn and old x86 are given."""
+
 import csv
 import os
 import shutil
@@ -23,14 +24,20 @@ SHIPPED = os.path.join(names.ROOT, "models", "resnet20_votes")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runtimes")
     evaluation_data.write_part(str(folder / "data"), "train", 20)
-    export.export(evaluation_data.write_network(str(folder), depth=8)[1], str(folder / "out"), str(folder / "data"), caffe="",
-                  prototxts=[str(folder / "resnet8_ferplus_8_deploy.prototxt")])
+    export.export(
+        evaluation_data.write_network(str(folder), depth=8)[1],
+        str(folder / "out"),
+        str(folder / "data"),
+        caffe="",
+        prototxts=[str(folder / "resnet8_ferplus_8_deploy.prototxt")],
+    )
     return str(folder / "out")
 
 
 @pytest.fixture
 def here(monkeypatch):
     """Two runtimes: this environment's ONNX Runtime, and one that does not install."""
+
     def environment(name, venvs, by):
         if name == "none":
             raise errors.Fail("does not install: no such package")
@@ -97,6 +104,7 @@ def contents(folder):
 
 def converted(monkeypatch, scores):
     """Converters whose files give what the function `scores` does of crops."""
+
     def convert(folder, calibration, venvs, by, out):
         for file in (names.LITERT, names.LITERT_INT8, *names.NCNN):
             with open(os.path.join(out, file), "w") as f:
@@ -123,7 +131,9 @@ def test_files_that_agree_are_recorded(exported, tmp_path, monkeypatch):
 
 
 def test_a_converter_that_does_not_install_is_one_line_with_the_way_out(exported, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["devices", exported, "--data", str(tmp_path), "--caffe", "", "--venvs", str(tmp_path / "venvs"), "--python", str(tmp_path / "python9")])
+    monkeypatch.setattr(
+        sys, "argv", ["devices", exported, "--data", str(tmp_path), "--caffe", "", "--venvs", str(tmp_path / "venvs"), "--python", str(tmp_path / "python9")]
+    )
     before = contents(exported)
     with pytest.raises(SystemExit) as end:
         devices.main()

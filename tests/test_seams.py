@@ -1,4 +1,5 @@
 """Each stage takes what the stage before it wrote: data_prep's sets and netgen's nets, not data that a test made for it."""
+
 import csv
 import json
 import os
@@ -82,8 +83,9 @@ def test_judging_finds_the_votes_and_the_duplicates():
     lines = table("test")
     labels = np.array([int(line["label"]) for line in lines])
     said = np.eye(len(facts.EXPRESSIONS), dtype=np.float32)[labels]
-    stored = scores.Scores(np.array([line["key"] for line in lines]), np.array([line["name"] for line in lines]), labels, said, said,
-                           np.array(facts.EXPRESSIONS), "test")
+    stored = scores.Scores(
+        np.array([line["key"] for line in lines]), np.array([line["name"] for line in lines]), labels, said, said, np.array(facts.EXPRESSIONS), "test"
+    )
     annotations = judging.annotations(FERPLUS, "test")
     found = {name: n for name, n, _ in judging.strata(stored, np.ones(len(lines)), annotations)}
     assert found.pop("without duplicates") <= len(lines)
@@ -107,8 +109,11 @@ def test_a_result_of_the_same_contents_is_left_as_it_is(tmp_path, monkeypatch, c
         test.main()
     assert not end.value.code and made.stat().st_mtime > 1 and "nothing" in capsys.readouterr().err
     monkeypatch.setattr(test, "run", lambda *_: pytest.skip("tested"))
-    for change in (lambda: weights.write_bytes(b"others"), lambda: weights.write_bytes(b"weights") and deploy.write_bytes(b"another net"),
-                   lambda: deploy.write_bytes(b"net") and (tmp_path / "scores_valid.npz").unlink()):
+    for change in (
+        lambda: weights.write_bytes(b"others"),
+        lambda: weights.write_bytes(b"weights") and deploy.write_bytes(b"another net"),
+        lambda: deploy.write_bytes(b"net") and (tmp_path / "scores_valid.npz").unlink(),
+    ):
         change()
         with pytest.raises(pytest.skip.Exception, match="tested"):
             test.main()

@@ -1,4 +1,5 @@
 """`fer-lite serve`: what it answers, what it refuses, and many clients at once."""
+
 import concurrent.futures
 import contextlib
 import io
@@ -55,7 +56,7 @@ def test_an_image_is_answered_with_what_the_predictor_says(client, predictor, ph
 
 
 def test_many_clients_at_once_get_each_its_own(predictor, photograph):
-    images = [encoded(photograph[:300, 80 + shift:380 + shift]) for shift in (0, 12, 24)]
+    images = [encoded(photograph[:300, 80 + shift : 380 + shift]) for shift in (0, 12, 24)]
     wanted = [{"faces": json.loads(json.dumps(predictor(data)))} for data in images]
     with TestClient(serve.application(predictor, at_once=4, waiting=99)) as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda i: client.post("/predict", content=images[i % 3]).json(), range(48)))
@@ -65,9 +66,15 @@ def test_many_clients_at_once_get_each_its_own(predictor, photograph):
 GOOD = encoded(np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8))
 BOMB = b"IHDR" + struct.pack(">IIBBBBB", 65535, 65535, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(b"0" * 999), b"IEND"
 HOSTILE = {
-    "empty": (b"", 400), "text": (b"hello", 400), "cut": (GOOD[:len(GOOD) // 2], 400), "head": (GOOD[:12], 400), "playlist": (b"#EXTM3U\n/etc/hostname\n", 400),
-    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 400), "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 400),
-    "too many bytes": (b"\xff\xd8" + b"0" * (1 << 20), 413), "too many pixels": (encoded(np.zeros((1001, 1000), np.uint8), "PNG"), 413),
+    "empty": (b"", 400),
+    "text": (b"hello", 400),
+    "cut": (GOOD[: len(GOOD) // 2], 400),
+    "head": (GOOD[:12], 400),
+    "playlist": (b"#EXTM3U\n/etc/hostname\n", 400),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 400),
+    "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", 400),
+    "too many bytes": (b"\xff\xd8" + b"0" * (1 << 20), 413),
+    "too many pixels": (encoded(np.zeros((1001, 1000), np.uint8), "PNG"), 413),
     "a bomb": (b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part)) for part in BOMB), 413),
 }
 
@@ -111,11 +118,20 @@ def address(predictor, monkeypatch):
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n"
 
 
-@pytest.mark.parametrize("sent, answer", [
-    (b"", b""), (b"POST /pre", b""), (b"POST /predict HTTP/1.1\r\nX", b""), (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET", b"HTTP/1.1 200 OK"),
-    (b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n", b"HTTP/1.1 405 "), (HEAD, b"HTTP/1.1 408 ")])
+@pytest.mark.parametrize(
+    "sent, answer",
+    [
+        (b"", b""),
+        (b"POST /pre", b""),
+        (b"POST /predict HTTP/1.1\r\nX", b""),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET", b"HTTP/1.1 200 OK"),
+        (b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n", b"HTTP/1.1 405 "),
+        (HEAD, b"HTTP/1.1 408 "),
+    ],
+)
 def test_a_client_that_drips_is_let_go_and_holds_up_nobody(address, sent, answer):
     """Slowloris: the start of a request, then a byte now and then."""
+
     def drip(client):
         with contextlib.suppress(OSError):
             while True:
@@ -165,6 +181,12 @@ def test_the_description_fits_the_answers(client, photograph):
 def test_without_its_packages_serving_names_the_extra(tmp_path):
     for name in ("uvicorn", "starlette"):
         (tmp_path / (name + ".py")).write_text("raise ImportError")
-    ran = subprocess.run([sys.executable, "-m", "fer_lite", "serve"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-                         cwd=os.path.dirname(os.path.dirname(os.path.abspath(fer_lite.__file__))), env=dict(os.environ, PYTHONPATH=str(tmp_path)))
+    ran = subprocess.run(
+        [sys.executable, "-m", "fer_lite", "serve"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        cwd=os.path.dirname(os.path.dirname(os.path.abspath(fer_lite.__file__))),
+        env=dict(os.environ, PYTHONPATH=str(tmp_path)),
+    )
     assert ran.returncode == 1 and ran.stderr.count("\n") == 1 and "fer-lite[api]" in ran.stderr

@@ -1,4 +1,5 @@
 """models/SHA256SUMS signed and verified, with keys that are thrown away."""
+
 import os
 import shutil
 import subprocess
@@ -34,8 +35,9 @@ def models(tmp_path):
 
 
 def command(*arguments):
-    ran = subprocess.run([sys.executable, "-m", "deploy.signature", *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                         universal_newlines=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "deploy.signature", *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True
+    )
     return ran.returncode, ran.stdout.strip() or ran.stderr.strip()
 
 
@@ -51,8 +53,12 @@ def test_signed_and_verified(models, tmp_path):
     assert command(models) == (0, "%s: all 2 files are those of SHA256SUMS, signed by me@example.org" % models)
     signature.sign(str(models), str(tmp_path / "ours"), "me@example.org")
     assert len((models / "allowed_signers").read_text().splitlines()) == 1
-    by_hand = subprocess.run(["ssh-keygen", "-Y", "verify", "-f", "allowed_signers", "-I", "me@example.org", "-n", "fer-lite", "-s", "SHA256SUMS.sig"],
-                             cwd=str(models), input=(models / "SHA256SUMS").read_bytes(), stdout=subprocess.PIPE)
+    by_hand = subprocess.run(
+        ["ssh-keygen", "-Y", "verify", "-f", "allowed_signers", "-I", "me@example.org", "-n", "fer-lite", "-s", "SHA256SUMS.sig"],
+        cwd=str(models),
+        input=(models / "SHA256SUMS").read_bytes(),
+        stdout=subprocess.PIPE,
+    )
     assert by_hand.returncode == 0
 
 
@@ -90,8 +96,11 @@ def test_a_signature_for_another_purpose_does_not_count(models, tmp_path):
 
 
 def test_what_cannot_be_signed_says_so_and_leaves_nothing(models, tmp_path):
-    for arguments, words in ((["--sign", tmp_path / "none", "--as", "me"], "the key"), (["--sign", key(tmp_path, "ours")], "SIGNER="),
-                             (["--sign", tmp_path / "ours", "--as", "a b"], "without blanks")):
+    for arguments, words in (
+        (["--sign", tmp_path / "none", "--as", "me"], "the key"),
+        (["--sign", key(tmp_path, "ours")], "SIGNER="),
+        (["--sign", tmp_path / "ours", "--as", "a b"], "without blanks"),
+    ):
         status, said = command(models, *arguments)
         assert status == 1 and said.startswith("error: ") and "\n" not in said and words in said, said
     assert sorted(os.listdir(str(models))) == ["SHA256SUMS", "net"]

@@ -1,4 +1,5 @@
 """The soak (tests/soak.py), with kills at chosen iterations on drawn images; `make soak` draws its moments and takes real data."""
+
 import pytest
 import soak
 

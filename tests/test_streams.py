@@ -1,4 +1,5 @@
 """What is said cannot end the work: readers that went away, lost terminals, full disks. Needs no Caffe."""
+
 import os
 import pty
 import signal
@@ -73,8 +74,9 @@ def test_an_order_is_written_to_its_end(tmp_path, monkeypatch):
     data.write_all()
     reading, writing = os.pipe()
     os.close(reading)
-    made = subprocess.run([sys.executable, "-m", "training.order", "--lmdb", "data/tiny/train_lmdb", "--trial", "2"],
-                          env=data.environment(), stdout=writing, stderr=writing)
+    made = subprocess.run(
+        [sys.executable, "-m", "training.order", "--lmdb", "data/tiny/train_lmdb", "--trial", "2"], env=data.environment(), stdout=writing, stderr=writing
+    )
     os.close(writing)
     assert made.returncode == 0 and os.path.exists("data/tiny/train_lmdb_trial2/data.mdb")
 
@@ -104,7 +106,15 @@ def test_hangup_takes_a_snapshot_and_the_training_goes_on(tmp_path, monkeypatch)
 
 
 def test_names_that_the_terminals_encoding_lacks_are_spelt():
-    script = "from fer_lite import errors\n@errors.main\ndef main():\n    print('\u043b.png', flush=True)\n    raise errors.Fail('\u7b11.png is not there')\nmain()"
-    ended = subprocess.run([sys.executable, "-c", script], cwd=data.ROOT, env=dict(os.environ, PYTHONIOENCODING="ascii:strict"), universal_newlines=True,
-                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    script = (
+        "from fer_lite import errors\n@errors.main\ndef main():\n    print('\u043b.png', flush=True)\n    raise errors.Fail('\u7b11.png is not there')\nmain()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=data.ROOT,
+        env=dict(os.environ, PYTHONIOENCODING="ascii:strict"),
+        universal_newlines=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "\\u043b.png\n", "error: \\u7b11.png is not there\n")

@@ -1,4 +1,5 @@
 """The study of the paper's reading: its data hold together, the rule decides as declared, results come from runs and outlive them."""
+
 import csv
 import difflib
 import glob
@@ -99,6 +100,7 @@ def test_the_data_of_a_reading_have_names_of_their_own():
 
 # ---- the rule ---------------------------------------------------------------------------------------------------------
 
+
 def world(truth):
     """A function Run -> accuracy: `truth(reading, row, trial, epochs)`, points beside paper + 0.9."""
     return lambda run: facts.row(run.row).average + study.EASIER + truth(run.reading, run.row, run.trial, run.epochs)
@@ -127,6 +129,7 @@ def test_the_rule_takes_the_nearer_base_and_runs_its_pairs_first():
 def test_a_change_that_helps_alone_is_combined_and_decides_at_full_length():
     def truth(name, row, trial, epochs):
         return -4.0 + 2.0 * ("decay" in name) + 1.5 * ("block" in name) + 0.1 * ("jpeg" in name) - (epochs == 2)
+
     results, order = studied(truth)
     assert study.combination(study_first(results), "T") == "T-block-decay"
     assert study.verdict(results)[0] in ("T-block-decay", "O-block-decay")
@@ -154,6 +157,7 @@ def test_the_sign_of_pretraining_goes_before_the_distance():
     # O is nearer on the average, but its pretraining loses.
     def truth(name, row, trial, epochs):
         return {True: 3.0, False: -3.0}[row in (1, 7)] if name.startswith("O") else -3.5
+
     results, _ = studied(truth)
     assert not study.keeps_signs(study.measured(results, "O")) and study.keeps_signs(study.measured(results, "T"))
     assert study.verdict(results)[0] == "T"
@@ -167,9 +171,21 @@ def test_there_is_no_verdict_before_all_is_run():
 
 # ---- results ----------------------------------------------------------------------------------------------------------
 
+
 def line(run, ten):
-    cells = dict(zip(report.KEY, report.key(run)), engine="torch", precision="fp32", ten_crops="%.2f" % ten, one_crop="70.00", n="3312",
-                 commit="c", minutes="1.0", source_accuracy="", source_accuracy_anew="", pretrain_minutes="")
+    cells = dict(
+        zip(report.KEY, report.key(run)),
+        engine="torch",
+        precision="fp32",
+        ten_crops="%.2f" % ten,
+        one_crop="70.00",
+        n="3312",
+        commit="c",
+        minutes="1.0",
+        source_accuracy="",
+        source_accuracy_anew="",
+        pretrain_minutes="",
+    )
     return cells
 
 
@@ -206,8 +222,9 @@ def test_the_committed_results_are_runs_of_the_study():
 
 
 def test_nothing_is_asked_of_make_when_all_is_run(tmp_path, monkeypatch):
-    args = SimpleNamespace(work=str(tmp_path / "study"), rules=str(tmp_path / "rules.mk"), python="python3", data="data", downloads="d",
-                           unofficial=False, engine="torch")
+    args = SimpleNamespace(
+        work=str(tmp_path / "study"), rules=str(tmp_path / "rules.mk"), python="python3", data="data", downloads="d", unofficial=False, engine="torch"
+    )
     report.write_rules(args, [])
     assert open(args.rules).read() == ""
     report.write_rules(args, study.plan({})[:2])
@@ -219,9 +236,16 @@ def test_nothing_is_asked_of_make_when_all_is_run(tmp_path, monkeypatch):
 
 # ---- the whole, tiny --------------------------------------------------------------------------------------------------
 
+
 def make(*words):
-    return subprocess.run([sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
-                          env=dict(os.environ, THREADS="1", PYTHONPATH=ROOT))
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        env=dict(os.environ, THREADS="1", PYTHONPATH=ROOT),
+    )
 
 
 @pytest.mark.torch
@@ -235,17 +259,29 @@ def test_a_tiny_study_on_drawn_data(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "SHORT", 0.01)
     wanted = [study.Case("O", 2, 1, 0.01), study.Case("O-ferplus_batch", 2, 1, 0.01)]
     work = str(tmp_path / "study")
-    args = SimpleNamespace(work=work, rules=work + "/rules.mk", python=sys.executable, data=str(tmp_path / "data"),
-                           downloads=str(tmp_path / "downloads"), unofficial=True, engine="torch")
+    args = SimpleNamespace(
+        work=work,
+        rules=work + "/rules.mk",
+        python=sys.executable,
+        data=str(tmp_path / "data"),
+        downloads=str(tmp_path / "downloads"),
+        unofficial=True,
+        engine="torch",
+    )
     monkeypatch.setattr(study, "_screening", lambda results: wanted)
     report.write_rules(args, study.plan({}))
 
     def round_of_make(goal="all"):
-        return subprocess.run(["make", "-f", args.rules, goal], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              universal_newlines=True, env=dict(os.environ, THREADS="1", PYTHONPATH=ROOT, MAKEFLAGS=""))
+        return subprocess.run(
+            ["make", "-f", args.rules, goal],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            env=dict(os.environ, THREADS="1", PYTHONPATH=ROOT, MAKEFLAGS=""),
+        )
 
-    assert make("-m", "data_prep", "build", "ferplus", "--downloads", args.downloads, "--out", args.data, "--unofficial",
-                "--per-class", "100").returncode == 0
+    assert make("-m", "data_prep", "build", "ferplus", "--downloads", args.downloads, "--out", args.data, "--unofficial", "--per-class", "100").returncode == 0
     for name in ("O", "O-ferplus_batch"):  # nets and solvers are for the real sets: so many validations would take minutes
         assert round_of_make("%s/%s/nets" % (work, name)).returncode == 0
         for path in glob.glob("%s/%s/solvers/*" % (work, name)):

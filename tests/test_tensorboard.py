@@ -1,4 +1,5 @@
 """Event files for TensorBoard hold what log.csv holds. Run where the PyTorch engine's packages are."""
+
 import os
 import struct
 
@@ -19,7 +20,7 @@ def scalars(folder):
         data, place, found = f.read(), 0, {}
     while place < len(data):
         (length,) = struct.unpack_from("<Q", data, place)
-        event = event_pb2.Event.FromString(data[place + 12:place + 12 + length])
+        event = event_pb2.Event.FromString(data[place + 12 : place + 12 + length])
         found.update({(v.tag, event.step): (v.simple_value, event.wall_time) for v in event.summary.value})
         place += length + 16
     return found

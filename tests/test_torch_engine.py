@@ -1,4 +1,5 @@
 """The PyTorch engine by itself: what it refuses, its data, its start, its bytes after interruptions, its precisions."""
+
 import os
 import re
 import signal
@@ -33,33 +34,43 @@ def layer(fields):
     return text_format.Parse('name: "n" layer { name: "it" bottom: "data" top: "x" %s }' % fields, m.NetParameter())
 
 
-@pytest.mark.parametrize("fields, named", (
-    ('type: "LRN"', "layer it: .* layer type LRN"),
-    ('type: "Python"', "Python"),
-    ('type: "ReLU" loss_weight: 1', "no field loss_weight"),
-    ('type: "ReLU" pooling_param { pool: AVE }', "no field pooling_param"),
-    ('type: "ReLU" param { name: "shared" }', "no field name"),
-    ('type: "ReLU" include { phase: TRAIN stage: "s" }', "no field stage"),
-    ('type: "InnerProduct" inner_product_param { num_output: 2 transpose: true }', "no field transpose"),
-    ('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }', "MAX and AVE"),
-    ('type: "Pooling" pooling_param { kernel_size: 1 stride: 3 }', "FLOOR"),
-    ('type: "Eltwise" eltwise_param { operation: PROD }', "SUM"),
-    ('type: "Scale" scale_param { axis: 0 }', "axis 1"),
-    ('type: "BatchNorm" param { lr_mult: 1 }', "lr_mult: 0"),
-    ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "bilinear" } }', "filler bilinear"),
-    ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "gaussian" sparse: 3 } }', "no field sparse"),
-    ('type: "ReLU" } layer { name: "b" type: "ReLU" bottom: "nowhere" top: "y"', "bottom nowhere"),
-))
+@pytest.mark.parametrize(
+    "fields, named",
+    (
+        ('type: "LRN"', "layer it: .* layer type LRN"),
+        ('type: "Python"', "Python"),
+        ('type: "ReLU" loss_weight: 1', "no field loss_weight"),
+        ('type: "ReLU" pooling_param { pool: AVE }', "no field pooling_param"),
+        ('type: "ReLU" param { name: "shared" }', "no field name"),
+        ('type: "ReLU" include { phase: TRAIN stage: "s" }', "no field stage"),
+        ('type: "InnerProduct" inner_product_param { num_output: 2 transpose: true }', "no field transpose"),
+        ('type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 }', "MAX and AVE"),
+        ('type: "Pooling" pooling_param { kernel_size: 1 stride: 3 }', "FLOOR"),
+        ('type: "Eltwise" eltwise_param { operation: PROD }', "SUM"),
+        ('type: "Scale" scale_param { axis: 0 }', "axis 1"),
+        ('type: "BatchNorm" param { lr_mult: 1 }', "lr_mult: 0"),
+        ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "bilinear" } }', "filler bilinear"),
+        ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "gaussian" sparse: 3 } }', "no field sparse"),
+        ('type: "ReLU" } layer { name: "b" type: "ReLU" bottom: "nowhere" top: "y"', "bottom nowhere"),
+    ),
+)
 def test_what_is_not_known_is_refused_by_name(fields, named):
     with pytest.raises(errors.Fail, match=named) as refusal:
         nets.Net(layer(fields), m.TRAIN, SHAPES)
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("fields, named", (
-    ('type: "Adam"', "type Adam"), ('lr_policy: "inv"', "lr_policy inv"), ("clip_gradients: 1", "clip_gradients"),
-    ('regularization_type: "L1"', "L1"), ("iter_size: 2", "iter_size 2"), ("snapshot_format: HDF5", "snapshot_format"),
-))
+@pytest.mark.parametrize(
+    "fields, named",
+    (
+        ('type: "Adam"', "type Adam"),
+        ('lr_policy: "inv"', "lr_policy inv"),
+        ("clip_gradients: 1", "clip_gradients"),
+        ('regularization_type: "L1"', "L1"),
+        ("iter_size: 2", "iter_size 2"),
+        ("snapshot_format: HDF5", "snapshot_format"),
+    ),
+)
 def test_solvers_that_are_not_known_are_refused_by_name(fields, named):
     solver = text_format.Parse('lr_policy: "fixed" ' + fields if "policy" not in fields else fields, m.SolverParameter())
     with pytest.raises(errors.Fail, match=named):
@@ -129,7 +140,7 @@ def test_data_comes_in_order_and_crops_are_random_in_train_only(tmp_path):
         batch = feed.next()["data"].numpy()
         for i in range(4):
             image = images[order[(feed.batches - 1) * 4 % 10 + i]] if (feed.batches - 1) * 4 % 10 + i < 20 else None
-            places = [(y, x) for y in range(5) for x in range(5) if np.array_equal(image[:, y:y + 32, x:x + 32], batch[i])]
+            places = [(y, x) for y in range(5) for x in range(5) if np.array_equal(image[:, y : y + 32, x : x + 32], batch[i])]
             assert len(places) == 1
             found.add(places[0])
     assert len(found) == 25, "each of the 5 x 5 crops"
@@ -180,7 +191,7 @@ def test_weights_begin_as_caffes_fillers_say(tmp_path, monkeypatch):
 @pytest.mark.parametrize("shape", ((5, 3), (4, 16, 6, 10), (3, 5, 7, 1)))
 def test_batch_statistics_are_exact(shape):
     torch.manual_seed(1)
-    x = (3 + torch.randn(shape, dtype=torch.float64))
+    x = 3 + torch.randn(shape, dtype=torch.float64)
     expected = [torch.zeros(shape[1], dtype=torch.float64) for _ in range(2)]
     y = torch.nn.functional.batch_norm(x, *expected, None, None, True, 1.0, 1e-5)
     found = [torch.zeros(shape[1]) for _ in range(2)]
@@ -362,8 +373,9 @@ def test_a_trial_that_explodes_leaves_the_others_alone(here, monkeypatch):
     assert runs.read("out/trial2")["state"] == "finished" and not os.path.exists("out/trial1/final.caffemodel")
 
 
-@pytest.mark.parametrize("arguments, named", (
-    (["--engine", "caffe", "--trials", "1,2"], "ENGINE=torch"), (["--trials", "1,1"], "one twice"), (["--trials", "2-x"], "no number")))
+@pytest.mark.parametrize(
+    "arguments, named", ((["--engine", "caffe", "--trials", "1,2"], "ENGINE=torch"), (["--trials", "1,1"], "one twice"), (["--trials", "2-x"], "no number"))
+)
 def test_trials_that_cannot_go_side_by_side(here, capfd, arguments, named):
     assert here("--solver", "solver.prototxt", "--out", "out", *arguments) == 1
     words = capfd.readouterr().err
@@ -372,7 +384,12 @@ def test_trials_that_cannot_go_side_by_side(here, capfd, arguments, named):
 
 @pytest.mark.parametrize("trials", ("1,2,4-5", "1-3"))
 def test_make_hands_over_all_trials(tmp_path, trials):
-    shown = subprocess.run(["make", "-n", "-o", "env", "trials-20-cifar10", "ENGINE=torch", "TRIALS=" + trials, "WORK=%s" % tmp_path],
-                           cwd=training_data.ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["make", "-n", "-o", "env", "trials-20-cifar10", "ENGINE=torch", "TRIALS=" + trials, "WORK=%s" % tmp_path],
+        cwd=training_data.ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
     assert re.search(r"training\.run .*ferplus_finetune.* --trials '?%s'? --weights=.*init\.caffemodel" % trials, shown)
     assert shown.count("training.order") == len(run.trials(trials)) - 1

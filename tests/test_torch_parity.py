@@ -8,6 +8,7 @@ small beside what they are summed from, agree to GRADIENT where every ReLU lets 
 A solver carries such differences on. So after 100 iterations weights agree to STEPS of the way that they have moved (a wrong rate, momentum or decay: above 0.1), or, on ResNet-20, whose steps are far
 more sensitive, to NUDGED times what Caffe differs from itself when it begins with weights that differ by 1e-7.
 """
+
 import os
 import subprocess
 
@@ -38,8 +39,13 @@ RUNS = [(name, "small") for name in caffe_side.SOLVERS] + [("resnet20", "resnet2
 
 def caffe(*arguments):
     """Run Caffe's side; its last words where it fails."""
-    ran = subprocess.run(CAFFE + ["python3", os.path.join(ROOT, "tests", "caffe_side.py")] + list(arguments), cwd=ROOT,
-                         env=dict(os.environ, OPENBLAS_NUM_THREADS="1"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    ran = subprocess.run(
+        CAFFE + ["python3", os.path.join(ROOT, "tests", "caffe_side.py")] + list(arguments),
+        cwd=ROOT,
+        env=dict(os.environ, OPENBLAS_NUM_THREADS="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert not ran.returncode, ran.stdout.decode()[-2000:]
 
 
@@ -221,8 +227,7 @@ def test_ten_crop_scores(folder, worst, tmp_path):
     from evaluation import scores, test
 
     tested = folder + "/tested"
-    test.run(tested + "/resnet20_ferplus_8_deploy.prototxt", tested + "/resnet20_ferplus_8.caffemodel", tested, "valid",
-             str(tmp_path), engine="torch")
+    test.run(tested + "/resnet20_ferplus_8_deploy.prototxt", tested + "/resnet20_ferplus_8.caffemodel", tested, "valid", str(tmp_path), engine="torch")
     ours, theirs = (scores.read(os.path.join(str(where), "scores_valid.npz")) for where in (tmp_path, tested))
     for name in ("probabilities", "one_crop"):
         difference = abs(getattr(ours, name) - getattr(theirs, name)).max()

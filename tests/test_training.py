@@ -1,4 +1,5 @@
 """Training in real Caffe, on tiny data: equal to the stock tool, byte for byte the same after any interruption."""
+
 import errno
 import os
 import re
@@ -44,8 +45,7 @@ def contents(path):
 
 def rows(out):
     """The log without the columns that tell the time."""
-    return [{k: v for k, v in row.items() if k not in ("images_per_second", "seconds")}
-            for row in runs.read_log(os.path.join(out, "log.csv"))]
+    return [{k: v for k, v in row.items() if k not in ("images_per_second", "seconds")} for row in runs.read_log(os.path.join(out, "log.csv"))]
 
 
 def refusal(capsys):
@@ -73,8 +73,12 @@ def test_losses_and_bytes_are_those_of_the_stock_tool(monkeypatch, trial):
     assert list(resolved.weights) == ["init.caffemodel"]
     resolved.ClearField("weights")
     text.write("stock.prototxt", resolved)
-    stock = subprocess.run(["caffe", "train", "--solver=stock.prototxt", "--weights=init.caffemodel"], env=data.environment(log="0"),
-                           stderr=subprocess.PIPE, universal_newlines=True)
+    stock = subprocess.run(
+        ["caffe", "train", "--solver=stock.prototxt", "--weights=init.caffemodel"],
+        env=data.environment(log="0"),
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     assert stock.returncode == 0
     losses = re.findall(r"Train net output #0: loss = (\S+)", stock.stderr)[: data.ITERATIONS]
     assert [float(loss) for loss in losses] == pytest.approx([row["loss"] for row in rows("run")], rel=5e-6)  # all digits printed
@@ -153,8 +157,13 @@ run.main()
 def signalled(moments, *arguments):
     """Train in a process of its own that sends itself signals, [(before iteration, signal)]: (its status, its words)."""
     listed = ",".join("%d:%d" % moment for moment in moments)
-    ran = subprocess.run([sys.executable, "-c", SIGNALLED, listed] + list(arguments), env=data.environment(),
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, listed] + list(arguments),
+        env=data.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
     return ran.returncode, ran.stdout
 
 
@@ -176,8 +185,7 @@ def pieces(solver, out, number, moments):
 
 @pytest.mark.caffe
 # Killed, a run goes on from the last snapshot (every 10); asked to stop, from where it was: after the step in which it was asked.
-@pytest.mark.parametrize("number, expected", [
-    (signal.SIGKILL, [None, None, 20, 40, 40]), (signal.SIGTERM, [None, 4, 26, 41, 49])])
+@pytest.mark.parametrize("number, expected", [(signal.SIGKILL, [None, None, 20, 40, 40]), (signal.SIGTERM, [None, 4, 26, 41, 49])])
 def test_interrupted_at_chosen_iterations_ends_in_the_same_bytes(monkeypatch, number, expected):
     solver = data.write_all(max_iter=50, snapshot=10)  # validations at 7, 14, ..., the rate drops at 10 and 17
     assert train(monkeypatch, "--solver", solver, "--out", "whole") == 0
@@ -239,6 +247,7 @@ def test_killed_while_the_final_weights_get_their_name(monkeypatch):
                     move(source, target)
                 raise RuntimeError("killed")
             move(source, target)
+
         return moving
 
     for after in (False, True):
@@ -256,8 +265,10 @@ def test_a_signal_that_comes_twice_is_one(monkeypatch):
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)
     assert stop() == "SIGTERM" and stop.status() == 143
-    code = ("import os, signal, time; from training import loop; loop.ECHO = 0.1; loop.Stop(None)\n"
-            "for _ in range(2): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.2)\nprint('still there')")
+    code = (
+        "import os, signal, time; from training import loop; loop.ECHO = 0.1; loop.Stop(None)\n"
+        "for _ in range(2): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.2)\nprint('still there')"
+    )
     again = subprocess.run([sys.executable, "-c", code], env=data.environment(), stdout=subprocess.PIPE)
     assert again.returncode == -signal.SIGTERM and not again.stdout
 
@@ -288,12 +299,10 @@ def stopped(monkeypatch):
 
 
 @pytest.mark.caffe
-@pytest.mark.parametrize("ending, harm", [
-    (".caffemodel", lambda path: os.truncate(path, 1000)),
-    (".solverstate", os.remove),
-    (".json", lambda path: os.truncate(path, 10)),
-    (".json", os.remove),
-])
+@pytest.mark.parametrize(
+    "ending, harm",
+    [(".caffemodel", lambda path: os.truncate(path, 1000)), (".solverstate", os.remove), (".json", lambda path: os.truncate(path, 10)), (".json", os.remove)],
+)
 def test_a_damaged_snapshot_is_skipped_with_a_line(monkeypatch, capsys, stopped, ending, harm):
     harm("part/snapshot_iter_16" + ending)
     assert train(monkeypatch, "--solver", stopped, "--out", "part") == 0
@@ -473,21 +482,24 @@ def _mean(shape):
     binary.write_mean("data/tiny/mean.binaryproto", np.zeros(shape, np.float32))
 
 
-@pytest.mark.parametrize("spoil, says", [
-    (lambda: shutil.rmtree("data/tiny/train_lmdb"), "data/tiny/train_lmdb is not there: run `make data SRC=tiny`"),
-    (lambda: os.remove("data/tiny/mean.binaryproto"), "data/tiny/mean.binaryproto is not there: run `make data SRC=tiny`"),
-    (lambda: _mean((3, 40, 40)), "mean.binaryproto is 3x40x40 and the images of data/tiny/train_lmdb are 3x36x36"),
-    (lambda: data.write_part("data/tiny", "train", 20, side=40), "data/tiny/train_lmdb holds images of 2 sizes"),
-    (lambda: (shutil.rmtree("data/tiny/train_lmdb"), data.write_part("data/tiny", "train", 20, side=20)), "smaller than the crop of 32"),
-    (lambda: data.write_all(classes=3), "holds labels 0 to 3, but fc_tiny has 3 outputs"),
-    (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 100), "data/tiny/train_lmdb is damaged"),
-    (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 20000), "data/tiny/train_lmdb is cut short"),
-    (lambda: os.remove("tiny_net.prototxt"), "tiny_net.prototxt is not there: run `make prototxt`"),
-    (lambda: os.remove("tiny.prototxt"), "tiny.prototxt is not there: run `make prototxt`"),
-    (lambda: data.write_all(iter_size=2), "without iter_size"),
-    (lambda: data.write_all(lr_policy="inv"), "lr_policy 'inv' is not one of"),
-    (lambda: open("out", "w").close(), "out cannot be written"),
-])
+@pytest.mark.parametrize(
+    "spoil, says",
+    [
+        (lambda: shutil.rmtree("data/tiny/train_lmdb"), "data/tiny/train_lmdb is not there: run `make data SRC=tiny`"),
+        (lambda: os.remove("data/tiny/mean.binaryproto"), "data/tiny/mean.binaryproto is not there: run `make data SRC=tiny`"),
+        (lambda: _mean((3, 40, 40)), "mean.binaryproto is 3x40x40 and the images of data/tiny/train_lmdb are 3x36x36"),
+        (lambda: data.write_part("data/tiny", "train", 20, side=40), "data/tiny/train_lmdb holds images of 2 sizes"),
+        (lambda: (shutil.rmtree("data/tiny/train_lmdb"), data.write_part("data/tiny", "train", 20, side=20)), "smaller than the crop of 32"),
+        (lambda: data.write_all(classes=3), "holds labels 0 to 3, but fc_tiny has 3 outputs"),
+        (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 100), "data/tiny/train_lmdb is damaged"),
+        (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 20000), "data/tiny/train_lmdb is cut short"),
+        (lambda: os.remove("tiny_net.prototxt"), "tiny_net.prototxt is not there: run `make prototxt`"),
+        (lambda: os.remove("tiny.prototxt"), "tiny.prototxt is not there: run `make prototxt`"),
+        (lambda: data.write_all(iter_size=2), "without iter_size"),
+        (lambda: data.write_all(lr_policy="inv"), "lr_policy 'inv' is not one of"),
+        (lambda: open("out", "w").close(), "out cannot be written"),
+    ],
+)
 def test_bad_input_is_one_line(monkeypatch, capsys, spoil, says):
     solver = data.write_all()
     spoil()
@@ -499,9 +511,12 @@ def test_bad_input_is_one_line(monkeypatch, capsys, spoil, says):
 def test_bad_weights_are_one_line(monkeypatch, capsys):
     assert train(monkeypatch, "--solver", data.write_all("other", depth=14), "--out", "other") == 0
     solver = data.write_all()
-    for weights, says in (("none", "none is not there"), ("tiny.prototxt", "damaged or no NetParameter"),
-                          ("other/final.caffemodel", "other/final.caffemodel is of another network (another depth?): it has 18 layers more"),
-                          ("other/snapshot_iter_8.solverstate", "holds no weights")):
+    for weights, says in (
+        ("none", "none is not there"),
+        ("tiny.prototxt", "damaged or no NetParameter"),
+        ("other/final.caffemodel", "other/final.caffemodel is of another network (another depth?): it has 18 layers more"),
+        ("other/snapshot_iter_8.solverstate", "holds no weights"),
+    ):
         capsys.readouterr()
         assert train(monkeypatch, "--solver", solver, "--out", "out", "--weights", weights) == 1
         assert says in refusal(capsys)
@@ -550,10 +565,15 @@ def test_times():
     assert [run.seconds(t) for t in ("90m", "2h", "45s", "45")] == [5400, 7200, 45, 45]
 
 
-@pytest.mark.parametrize("option, value, says", [
-    ("--stop-after", "soon", "STOP_AFTER=soon is no time: write 90m, 2h or 45s"),
-    ("--epochs", "0", "0 is no number above 0"), ("--epochs", "few", "few is no number above 0"), ("--trial", "0", "trial 0 is no number from 1 on"),
-])
+@pytest.mark.parametrize(
+    "option, value, says",
+    [
+        ("--stop-after", "soon", "STOP_AFTER=soon is no time: write 90m, 2h or 45s"),
+        ("--epochs", "0", "0 is no number above 0"),
+        ("--epochs", "few", "few is no number above 0"),
+        ("--trial", "0", "trial 0 is no number from 1 on"),
+    ],
+)
 def test_options_that_make_no_sense(monkeypatch, capsys, option, value, says):
     assert train(monkeypatch, "--solver", "tiny.prototxt", "--out", "out", option, value) == 1
     assert says in refusal(capsys)

@@ -1,4 +1,5 @@
 """The overview of Table II, curves, the benchmark's arithmetic and make's rows: no Caffe needed."""
+
 import json
 import os
 import shlex
@@ -20,8 +21,18 @@ def write_run(out, iteration, spent, **kept):
     os.makedirs(out)
     log = loop.Log(os.path.join(out, "log.csv"), 0)
     for n in (iteration // 2, iteration):
-        log.write(dict(iteration=n, epoch=n / 10, rate=0.1, loss=1 / n, validation_accuracy=0.5 if n == iteration else None,
-                       validation_loss=None, images_per_second=100, seconds=spent * n / iteration))
+        log.write(
+            dict(
+                iteration=n,
+                epoch=n / 10,
+                rate=0.1,
+                loss=1 / n,
+                validation_accuracy=0.5 if n == iteration else None,
+                validation_loss=None,
+                images_per_second=100,
+                seconds=spent * n / iteration,
+            )
+        )
     log.sync()
     record.write(out, dict({"inputs": {"solver": {"max_iter": 100}}}, **kept))
 
@@ -81,8 +92,13 @@ def test_a_log_cut_short_is_read_as_far_as_it_goes(runs):
 
 
 def test_benchmark_ratios():
-    found = {"stock": [100, 50], "ours": [99, 49], "one run, one thread": [100, 100],
-             "one run, two threads": [80, 100], "two runs, one thread each": [160, 190]}
+    found = {
+        "stock": [100, 50],
+        "ours": [99, 49],
+        "one run, one thread": [100, 100],
+        "one run, two threads": [80, 100],
+        "two runs, one thread each": [160, 190],
+    }
     words = bench.table(found)
     assert "ours / stock                        0.985" in words and "one with two threads  1.95 " in words
 
@@ -90,20 +106,31 @@ def test_benchmark_ratios():
 @pytest.mark.skipif(not shutil.which("make"), reason="no make")
 def test_rows_of_make_are_those_of_the_paper():
     def metrics(*variables):
-        words = subprocess.run(("make", "-n", "experiment", "RUN=", "W=none/") + variables, cwd=data.ROOT, universal_newlines=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        words = subprocess.run(
+            ("make", "-n", "experiment", "RUN=", "W=none/") + variables,
+            cwd=data.ROOT,
+            universal_newlines=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ).stdout
         return [word for line in words.splitlines() if line.startswith("make") for word in shlex.split(line) if word.endswith("metrics_test.json")]
 
-    expected = ["none/runs/resnet%d_ferplus_from_%s/trial%d/metrics_test.json" % (r.depth, r.source or "none", t)
-                for r in facts.TABLE2 for t in facts.TRIALS]
+    expected = ["none/runs/resnet%d_ferplus_from_%s/trial%d/metrics_test.json" % (r.depth, r.source or "none", t) for r in facts.TABLE2 for t in facts.TRIALS]
     assert metrics() == expected
-    assert metrics("ROWS=2,7-8", "TRIALS=1-2") == [p for i in (1, 6, 7) for p in expected[5 * i:5 * i + 2]]
+    assert metrics("ROWS=2,7-8", "TRIALS=1-2") == [p for i in (1, 6, 7) for p in expected[5 * i : 5 * i + 2]]
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="no make")
-@pytest.mark.parametrize("variable, said", [
-    ("SRC=cifar11", "is none of: cifar10"), ("DEPTH=56", "is none of: 20 32"), ("THREADS=two", "no number of threads"), ("THREADS=0", "no number of threads"),
-    ("NETGEN=--ferplus-batch 16", "WORK=other")])
+@pytest.mark.parametrize(
+    "variable, said",
+    [
+        ("SRC=cifar11", "is none of: cifar10"),
+        ("DEPTH=56", "is none of: 20 32"),
+        ("THREADS=two", "no number of threads"),
+        ("THREADS=0", "no number of threads"),
+        ("NETGEN=--ferplus-batch 16", "WORK=other"),
+    ],
+)
 def test_make_refuses_in_one_line(variable, said):
     made = subprocess.run(("make", "-n", "eval", variable), cwd=data.ROOT, universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert made.returncode == 2 and said in made.stderr and len(made.stderr.splitlines()) == 1 and not made.stdout

@@ -1,4 +1,5 @@
 """The transplant: exactly the final layer starts afresh; anything else stops with one line. Needs no Caffe."""
+
 import numpy as np
 import pytest
 
@@ -47,14 +48,17 @@ def test_all_but_the_final_layer_arrives_bit_for_bit(tmp_path):
     assert "28 layers" not in lines[-1] and "27 layers" in lines[-1]
 
 
-@pytest.mark.parametrize("made, says", [
-    (dict(depth=14), "more (group0_block1_conv0"),
-    (dict(dataset="ferplus", classes=8), "already ends in fc_ferplus: it was trained on this data set"),
-    (dict(dataset="ferplus", classes=7), "already ends in fc_ferplus with 7 outputs instead of 8"),
-    (dict(shortcut="1x1"), "other shapes (group1_block0_proj: 32x16x1x1, this net has 32x16x2x2)"),
-    (dict(shortcut="identity"), "fewer (group1_block0_proj"),
-    (dict(conv_bias=True), "other shapes (first_conv: 16x3x3x3, 16, this net has 16x3x3x3)"),
-])
+@pytest.mark.parametrize(
+    "made, says",
+    [
+        (dict(depth=14), "more (group0_block1_conv0"),
+        (dict(dataset="ferplus", classes=8), "already ends in fc_ferplus: it was trained on this data set"),
+        (dict(dataset="ferplus", classes=7), "already ends in fc_ferplus with 7 outputs instead of 8"),
+        (dict(shortcut="1x1"), "other shapes (group1_block0_proj: 32x16x1x1, this net has 32x16x2x2)"),
+        (dict(shortcut="identity"), "fewer (group1_block0_proj"),
+        (dict(conv_bias=True), "other shapes (first_conv: 16x3x3x3, 16, this net has 16x3x3x3)"),
+    ],
+)
 def test_another_network_is_refused_in_one_line(tmp_path, made, says):
     engine = Engine(TARGET)
     before = engine.weights()

@@ -1,4 +1,5 @@
 """env/run --NAME: virtual environments are made once, whole, and where they are asked for; with a stand-in for Python and no network."""
+
 import os
 import shutil
 import subprocess
@@ -19,9 +20,16 @@ case "$*" in
 esac
 """
 # Name -> its folder in the cache, and what pip is told at the end.
-NAMES = {"plain": ("check", "--require-hashes -r env/plain.lock"), "check": ("check", "--require-hashes -r env/plain.lock"), "torch": ("torch", "-r env/torch.txt"),
-         "deploy": ("deploy", "--require-hashes -r env/deploy.lock"), "export": ("deploy", "--require-hashes -r env/export.lock"),
-         "web": ("deploy", "--require-hashes -r env/web.lock"), "fuzz": ("fuzz", "--require-hashes -r env/fuzz.lock"), "rivals": ("rivals", "--no-deps -r env/rivals.txt")}
+NAMES = {
+    "plain": ("check", "--require-hashes -r env/plain.lock"),
+    "check": ("check", "--require-hashes -r env/plain.lock"),
+    "torch": ("torch", "-r env/torch.txt"),
+    "deploy": ("deploy", "--require-hashes -r env/deploy.lock"),
+    "export": ("deploy", "--require-hashes -r env/export.lock"),
+    "web": ("deploy", "--require-hashes -r env/web.lock"),
+    "fuzz": ("fuzz", "--require-hashes -r env/fuzz.lock"),
+    "rivals": ("rivals", "--no-deps -r env/rivals.txt"),
+}
 
 
 class Checkout:
@@ -34,10 +42,17 @@ class Checkout:
 
     def start(self, *words, **more):
         own = {name: value for name, value in os.environ.items() if not name.startswith(("FER_LITE", "PYTHON")) and not name.endswith("_ENV")}
-        own.update(PATH="%s:%s" % (self.folder / "bin", os.environ["PATH"]), CAFFE_ENV="rootfs", FER_LITE_CACHE=str(self.folder / "my cache"), NOTES=str(self.notes))
+        own.update(
+            PATH="%s:%s" % (self.folder / "bin", os.environ["PATH"]), CAFFE_ENV="rootfs", FER_LITE_CACHE=str(self.folder / "my cache"), NOTES=str(self.notes)
+        )
         own.update(more)
-        return subprocess.Popen(["bash", str(self.folder / "env" / "run"), *words], env={name: value for name, value in own.items() if value is not None},
-                                universal_newlines=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            ["bash", str(self.folder / "env" / "run"), *words],
+            env={name: value for name, value in own.items() if value is not None},
+            universal_newlines=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def run(self, *words, **more):
         ran = self.start(*words, **more)
@@ -100,7 +115,9 @@ def test_two_at_once_make_one(checkout):
     assert all(each.communicate(timeout=60)[0].endswith("-m x \n") and each.returncode == 0 for each in ran) and len(checkout.installed()) == 2
 
 
-@pytest.mark.parametrize("variable, value", [("FER_LITE_CACHE", "/proc/self/c"), ("XDG_CACHE_HOME", "/proc/self"), ("HOME", "/proc/self"), ("TORCH_ENV", "/proc/self/venv")])
+@pytest.mark.parametrize(
+    "variable, value", [("FER_LITE_CACHE", "/proc/self/c"), ("XDG_CACHE_HOME", "/proc/self"), ("HOME", "/proc/self"), ("TORCH_ENV", "/proc/self/venv")]
+)
 def test_a_place_that_cannot_be_written_is_one_line(checkout, variable, value):
     below = {"XDG_CACHE_HOME": "/fer-lite/torch-", "HOME": "/.cache/fer-lite/torch-"}.get(variable, "")
     own = dict({"FER_LITE_CACHE": None, "XDG_CACHE_HOME": None}, **{variable: value})

@@ -1,4 +1,5 @@
 """The page of `make try` in real headless Chromium: the same scores as ONNX Runtime's in Python, and nothing leaves the machine."""
+
 import base64
 import functools
 import http.server
@@ -169,7 +170,7 @@ def expected(packed, name, image, square, ten=True, file=names.FLOAT):
     x, y, size = square
     side, crop = (48, 48) if name == "net48" else (facts.RESIZE, facts.CROP)
     shown = crops.ten_crops(deploy_faces.cut(image, (x, y, size, size), side)[None], np.float32(0), crop)[0]
-    return answers(str(packed / "models" / name / file), shown if ten else shown[crops.CENTRE:crops.CENTRE + 1]).mean(axis=0)
+    return answers(str(packed / "models" / name / file), shown if ten else shown[crops.CENTRE : crops.CENTRE + 1]).mean(axis=0)
 
 
 # ---- the same scores as in Python ---------------------------------------------------------------------------------------
@@ -180,26 +181,32 @@ def test_any_square_becomes_the_same_bytes_as_in_python(visit):
     image = cv2.GaussianBlur(rng.randint(0, 256, (300, 400, 3)).astype(np.uint8), (5, 5), 1)
     squares = [(10, 10, side) for side in (1, 2, 20, 36, 47, 48, 49, 72, 95, 96, 97, 144, 192, 255)]
     squares += [(-20, -30, 100), (350, 250, 96), (-100, -50, 333), (380, -70, 150), (200, 100, 400)]  # beyond the picture
-    found = visit.page.evaluate("""async ([rgba, width, height, squares]) => {
+    found = visit.page.evaluate(
+        """async ([rgba, width, height, squares]) => {
         const { cut } = await import("./pixels.js");
         const all = Uint8Array.from(atob(rgba), (c) => c.charCodeAt(0));
         const pixels = (x, y, w, h) => Array.from({ length: h }, (_, i) =>
             Array.from(all.subarray(4 * ((y + i) * width + x), 4 * ((y + i) * width + x + w)))).flat();
         return squares.map(([x, y, size]) => Array.from(cut({ x, y, size }, width, height, pixels, 36)));
-    }""", [base64.b64encode(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA).tobytes()).decode(), 400, 300, squares])
+    }""",
+        [base64.b64encode(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA).tobytes()).decode(), 400, 300, squares],
+    )
     for (x, y, size), made in zip(squares, found):
         np.testing.assert_array_equal(np.reshape(made, (36, 36)), deploy_faces.cut(image, (x, y, size, size))[0], str((x, y, size)))
 
 
 def test_crops_are_evaluations_ten(visit):
     image = np.random.RandomState(0).randint(0, 256, (36, 36)).astype(np.uint8)
-    ten, one = visit.page.evaluate("""async (image) => {
+    ten, one = visit.page.evaluate(
+        """async (image) => {
         const { crops } = await import("./pixels.js");
         return [true, false].map((many) => Array.from(crops(Uint8Array.from(image), 36, 32, many)));
-    }""", image.ravel().tolist())
+    }""",
+        image.ravel().tolist(),
+    )
     wanted = crops.ten_crops(np.broadcast_to(image, (1, 3, 36, 36)), np.float32(0), 32)[0]
     np.testing.assert_array_equal(np.reshape(ten, (10, 3, 32, 32)), wanted)
-    np.testing.assert_array_equal(np.reshape(one, (1, 3, 32, 32)), wanted[crops.CENTRE:crops.CENTRE + 1])
+    np.testing.assert_array_equal(np.reshape(one, (1, 3, 32, 32)), wanted[crops.CENTRE : crops.CENTRE + 1])
 
 
 def test_a_photograph_is_judged_as_in_python(visit, packed):
@@ -325,11 +332,14 @@ def test_the_square_can_be_moved_by_mouse_and_keys(visit, packed):
 
 def test_a_dropped_and_a_pasted_picture_are_taken(visit):
     for event, key in (("drop", "dataTransfer"), ("paste", "clipboardData")):
-        visit.page.evaluate("""async ([name, key]) => {
+        visit.page.evaluate(
+            """async ([name, key]) => {
             const held = new DataTransfer();
             held.items.add(new File([await (await fetch("example.png")).blob()], "faces.png", { type: "image/png" }));
             document.dispatchEvent(Object.defineProperty(new Event(name, { cancelable: true }), key, { value: held }));
-        }""", [event, key])
+        }""",
+            [event, key],
+        )
         visit.says("Found 3 faces")
         visit.scores()
         visit.page.evaluate("document.getElementById('message').textContent = ''")
@@ -471,8 +481,10 @@ def test_below_any_path_of_a_server_that_knows_nothing_the_page_works_and_its_ru
         extensions_map = {"": "application/octet-stream", ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
         log_message = functools.partialmethod(lambda *_: None)
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(packed))) as host, \
-            http.server.HTTPServer(("127.0.0.1", 0), Plain) as other:
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Plain, directory=str(packed))) as host,
+        http.server.HTTPServer(("127.0.0.1", 0), Plain) as other,
+    ):
         threading.Thread(target=host.serve_forever, daemon=True).start()
         url, address = "http://127.0.0.1:%d/build/" % host.server_address[1], "http://127.0.0.1:%d/" % other.server_address[1]
         visit = Visit(browser, url)
@@ -514,8 +526,12 @@ def test_the_example_is_what_demo_draws():
 def test_headers_and_types(served):
     import urllib.request
 
-    for name, kind in (("", "text/html"), ("page.js", "text/javascript"), ("ort/ort.wasm.min.js", "text/javascript"),
-                       ("ort/ort-wasm-simd-threaded.wasm", "application/wasm")):
+    for name, kind in (
+        ("", "text/html"),
+        ("page.js", "text/javascript"),
+        ("ort/ort.wasm.min.js", "text/javascript"),
+        ("ort/ort-wasm-simd-threaded.wasm", "application/wasm"),
+    ):
         with urllib.request.urlopen(served + name) as answer:
             assert answer.headers.get_content_type() == kind
             assert answer.headers["Content-Security-Policy"] == serve.POLICY
@@ -551,8 +567,9 @@ def test_what_is_no_network_is_said_in_one_line(tmp_path):
 
 def test_a_taken_port_and_a_bad_port_are_said_in_one_line(packed):
     def run(port):
-        ran = subprocess.run([sys.executable, "-m", "deploy.web.serve", "--folder", str(packed / "build"), "--port", port],
-                             cwd=ROOT, capture_output=True, text=True, timeout=20)
+        ran = subprocess.run(
+            [sys.executable, "-m", "deploy.web.serve", "--folder", str(packed / "build"), "--port", port], cwd=ROOT, capture_output=True, text=True, timeout=20
+        )
         assert ran.returncode == 1
         return ran.stderr
 

@@ -1,4 +1,5 @@
 """The server of the page: what it gives out, to whom, and what it bears. No browser is needed (tests/test_web.py has one)."""
+
 import socket
 import threading
 import time
@@ -54,10 +55,35 @@ def test_every_answer_has_the_headers(port, path, status, method):
         assert "Content-type: application/wasm" in lines
 
 
-@pytest.mark.parametrize("path", [
-    b"/../secret", b"/..%2fsecret", b"/%2e%2e/secret", b"/models/../../secret", b"/models/%2e%2e/%2e%2e/secret", b"//secret", b"/../page-beside/index.html",
-    b"/..\\secret", b"/etc/passwd", b"//etc/passwd", b"/./../secret", b"/models/..%00/../secret", b"/index.html%00", b"/\xff\xfe", b"/%ff%fe",
-    b"/models", b"/models/", b"//localhost/%2f..", b"/index.html/", b"/?/../../secret/", b"http://127.0.0.1/../secret", b"*", b"/" + b"a/" * 2000, b"/%"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/../secret",
+        b"/..%2fsecret",
+        b"/%2e%2e/secret",
+        b"/models/../../secret",
+        b"/models/%2e%2e/%2e%2e/secret",
+        b"//secret",
+        b"/../page-beside/index.html",
+        b"/..\\secret",
+        b"/etc/passwd",
+        b"//etc/passwd",
+        b"/./../secret",
+        b"/models/..%00/../secret",
+        b"/index.html%00",
+        b"/\xff\xfe",
+        b"/%ff%fe",
+        b"/models",
+        b"/models/",
+        b"//localhost/%2f..",
+        b"/index.html/",
+        b"/?/../../secret/",
+        b"http://127.0.0.1/../secret",
+        b"*",
+        b"/" + b"a/" * 2000,
+        b"/%",
+    ],
+)
 def test_no_path_leads_out_or_to_a_folder(port, path, capfd):
     said = get(port, path)
     assert b"secret" not in said and b"root:" not in said and b"\nLocation:" not in said
@@ -66,10 +92,25 @@ def test_no_path_leads_out_or_to_a_folder(port, path, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("request_", [
-    b"POST / HTTP/1.0\r\nContent-Length: 9\r\n\r\n123456789", b"PUT /x HTTP/1.0\r\n\r\n", b"DELETE /index.html HTTP/1.0\r\n\r\n", b"TRACE / HTTP/1.0\r\n\r\n",
-    b"GET /" + b"a" * 70000 + b" HTTP/1.0\r\n\r\n", b"GET / HTTP/1.0\r\n" + b"a: b\r\n" * 300 + b"\r\n", b"GET / HTTP/1.0\r\na: " + b"b" * 70000 + b"\r\n\r\n",
-    b"GET / HTTP/9.9\r\n\r\n", b"\0" * 100, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET / HTTP/1.0\r\nIf-Modified-Since: \xff\r\n\r\n", b"\r\n", b""], ids=repr_short)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST / HTTP/1.0\r\nContent-Length: 9\r\n\r\n123456789",
+        b"PUT /x HTTP/1.0\r\n\r\n",
+        b"DELETE /index.html HTTP/1.0\r\n\r\n",
+        b"TRACE / HTTP/1.0\r\n\r\n",
+        b"GET /" + b"a" * 70000 + b" HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.0\r\n" + b"a: b\r\n" * 300 + b"\r\n",
+        b"GET / HTTP/1.0\r\na: " + b"b" * 70000 + b"\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\0" * 100,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+        b"GET / HTTP/1.0\r\nIf-Modified-Since: \xff\r\n\r\n",
+        b"\r\n",
+        b"",
+    ],
+    ids=repr_short,
+)
 def test_other_requests_are_refused_and_the_page_stays(port, request_, capfd):
     said = ask(port, request_)
     assert not said or b"Error code: " in said or b"If-Modified" in request_

@@ -1,4 +1,5 @@
 """A tiny training set, net and solver for the tests of training, in the current folder, and ways to run them."""
+
 import os
 import subprocess
 import sys
@@ -38,5 +39,6 @@ def environment(log="2"):
 
 def start(*arguments, module="training.run"):
     """A training as a process of its own, its words in a pipe."""
-    return subprocess.Popen([sys.executable, "-m", module] + list(arguments), env=environment(),
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", module] + list(arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True
+    )

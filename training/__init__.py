@@ -13,6 +13,7 @@ BLAS reads its number of threads when it is loaded, so THREADS is passed on here
 One BLAS thread is the default: Caffe spends less than half of its time in BLAS, on small matrices, and a second thread made no
 run faster (benchmarks.training). Cores are used by runs side by side.
 """
+
 import os
 
 from common import parallel

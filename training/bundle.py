@@ -8,6 +8,7 @@
 `make bundle`, `make unbundle`, and `env/run --plain -m training.bundle results --rows 8`. A piece holds records of an LMDB, compressed: under 60 MB. An archive has scores, logs and records of
 all trials, and the weights of trial 1: under 16 MB. Orders of trials are not packed: `make order` draws the same ones there.
 """
+
 import argparse
 import contextlib
 import glob
@@ -36,8 +37,12 @@ def pack(rows, work, out):
     if os.path.exists(out):
         raise errors.Fail("%s is there already: name a new folder, OUT=" % out)
     sets = sorted({row.source for row in rows if row.source} | {"ferplus"})
-    names = [name for row in rows for dataset in filter(None, ("ferplus", row.source)) for name in _found(
-        work, "prototxt/resnet%d_%s_*.prototxt" % (row.depth, dataset), "solvers/resnet%d_%s*.prototxt" % (row.depth, dataset))]
+    names = [
+        name
+        for row in rows
+        for dataset in filter(None, ("ferplus", row.source))
+        for name in _found(work, "prototxt/resnet%d_%s_*.prototxt" % (row.depth, dataset), "solvers/resnet%d_%s*.prototxt" % (row.depth, dataset))
+    ]
     with files.replacing(out) as made:
         contents = {}
         for folder in (os.path.join("data", dataset) for dataset in sets):
@@ -63,8 +68,11 @@ def _write_pieces(source, folder):
     numbers = iter(range(1000))
 
     def write(records):
-        np.savez_compressed(os.path.join(folder, "%03d.npz" % next(numbers)), lengths=np.array([[len(x) for x in pair] for pair in records]),
-                            bytes=np.frombuffer(b"".join(b"".join(pair) for pair in records), np.uint8))
+        np.savez_compressed(
+            os.path.join(folder, "%03d.npz" % next(numbers)),
+            lengths=np.array([[len(x) for x in pair] for pair in records]),
+            bytes=np.frombuffer(b"".join(b"".join(pair) for pair in records), np.uint8),
+        )
 
     with lmdbs.opened(source) as environment, environment.begin() as transaction:
         waiting, size = [], 0
@@ -108,7 +116,7 @@ def _join(pieces, target):
             with np.load(piece) as held, made.begin(write=True) as writer:
                 records, start = held["bytes"].tobytes(), 0
                 for key, value in held["lengths"].tolist():
-                    writer.put(records[start:start + key], records[start + key:start + key + value], append=True)
+                    writer.put(records[start : start + key], records[start + key : start + key + value], append=True)
                     start += key + value
 
 
@@ -119,14 +127,14 @@ def results(rows, runs_folder, out):
 
 def _write_results(row, runs_folder, archive):
     folder = os.path.relpath(experiments.row(runs_folder, row.depth, row.source), runs_folder)
-    found = _found(runs_folder, os.path.join(folder, "init.txt"), os.path.join(folder, "trial1", runs.FINAL),
-                   *(os.path.join(folder, "trial*", name) for name in KEPT))
+    found = _found(
+        runs_folder, os.path.join(folder, "init.txt"), os.path.join(folder, "trial1", runs.FINAL), *(os.path.join(folder, "trial*", name) for name in KEPT)
+    )
     if row.source:
         pretrained = os.path.relpath(experiments.pretraining(runs_folder, row.depth, row.source), runs_folder)
         found += _found(runs_folder, *(os.path.join(pretrained, name) for name in KEPT))
     if not any(os.path.basename(name).startswith("metrics_") for name in found):
-        raise errors.Fail("%s has no tested trial: train and test row %d first, `make row ROW=%d`"
-                          % (os.path.join(runs_folder, folder), row.row, row.row))
+        raise errors.Fail("%s has no tested trial: train and test row %d first, `make row ROW=%d`" % (os.path.join(runs_folder, folder), row.row, row.row))
     with files.replacing(archive) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as packed:
             for name in found:

@@ -2,6 +2,7 @@
 
 Everything that decides the final weights is here: solver, net, LMDBs in their order, mean, transplanted weights, engine.
 """
+
 import hashlib
 import json
 import os
@@ -20,8 +21,19 @@ VERSION = 2  # of `describe`
 # A run's two parts by the phase of its net that reads them: what is looked at while training is Caffe's TEST.
 PHASES = {"train": m.TRAIN, "valid": m.TEST}
 # Fields of a solver that change no weight: how often something is shown or stored, under which name, and on what it is computed.
-NO_MATTER = ("net", "weights", "snapshot", "snapshot_prefix", "display", "average_loss", "test_iter", "test_interval",
-             "test_initialization", "device_id", "solver_mode")
+NO_MATTER = (
+    "net",
+    "weights",
+    "snapshot",
+    "snapshot_prefix",
+    "display",
+    "average_loss",
+    "test_iter",
+    "test_interval",
+    "test_initialization",
+    "device_id",
+    "solver_mode",
+)
 
 
 def check_data(net):
@@ -33,8 +45,10 @@ def check_data(net):
         _check_geometry(part, layer.transform_param)
         classes = nets.final_layer(net).inner_product_param.num_output
         if min(part.labels) < 0 or max(part.labels) >= classes:
-            raise errors.Fail("%s holds labels %d to %d, but %s has %d outputs: it is another data set's; %s"
-                              % (part.path, min(part.labels), max(part.labels), nets.final_layer(net).name, classes, lmdbs.remedy(part.path)))
+            raise errors.Fail(
+                "%s holds labels %d to %d, but %s has %d outputs: it is another data set's; %s"
+                % (part.path, min(part.labels), max(part.labels), nets.final_layer(net).name, classes, lmdbs.remedy(part.path))
+            )
     return parts
 
 
@@ -44,7 +58,8 @@ def validated_on(solver, net, part):
     if shown == part.images:
         return "n = {:,}".format(part.images)
     return "{:,} images in {} batches, of a part of {:,}: {}".format(
-        shown, solver.test_iter[0], part.images, "some of them twice" if shown > part.images else "not all of them")
+        shown, solver.test_iter[0], part.images, "some of them twice" if shown > part.images else "not all of them"
+    )
 
 
 def read_part(path: str) -> Contents:
@@ -74,8 +89,10 @@ def _check_geometry(part, transform):
             raise errors.Fail("%s is not there: %s" % (transform.mean_file, lmdbs.remedy(transform.mean_file)))
         mean = binary.read_mean(transform.mean_file)
         if mean.shape != part.shape:
-            raise errors.Fail("%s is %s and the images of %s are %s: they were not made together; %s" % (
-                transform.mean_file, "x".join(map(str, mean.shape)), part.path, "x".join(map(str, part.shape)), lmdbs.remedy(part.path)))
+            raise errors.Fail(
+                "%s is %s and the images of %s are %s: they were not made together; %s"
+                % (transform.mean_file, "x".join(map(str, mean.shape)), part.path, "x".join(map(str, part.shape)), lmdbs.remedy(part.path))
+            )
 
 
 def describe(solver, net, parts, weights, engine, recipe=None):
@@ -180,5 +197,7 @@ def differences(old, new):
             fields = sorted(set(before) | set(after))
             changed += ["%s %s -> %s" % (f, before.get(f), after.get(f)) for f in fields if before.get(f) != after.get(f)]
         else:
-            changed.append({"train": "the training data", "test": "the validation data", "valid": "the validation data", "net": "the net"}.get(key, "the " + key))
+            changed.append(
+                {"train": "the training data", "test": "the validation data", "valid": "the validation data", "net": "the net"}.get(key, "the " + key)
+            )
     return ", ".join(changed)

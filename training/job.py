@@ -1,4 +1,5 @@
 """One run's solver and net: the committed solver with the trial's seed, the length asked for, and the run's own paths."""
+
 import contextlib
 import functools
 import os
@@ -58,8 +59,10 @@ def _require_here(solver_path, path, depth, named, named_depth):
     here, there = (functools.reduce(lambda p, _: os.path.dirname(p), range(n), os.path.abspath(p)) for p, n in ((path, depth), (named, named_depth)))
     if os.path.realpath(here) != os.path.realpath(there):
         folder = os.path.dirname(os.path.dirname(solver_path)) or "."
-        raise errors.Fail("%s names %s, in another folder: it was copied or moved from there; `rm -r %s/prototxt %s/solvers`, and make "
-                          "writes them anew (with the NETGEN that they had)" % (path, named, folder, folder))
+        raise errors.Fail(
+            "%s names %s, in another folder: it was copied or moved from there; `rm -r %s/prototxt %s/solvers`, and make "
+            "writes them anew (with the NETGEN that they had)" % (path, named, folder, folder)
+        )
 
 
 def _is_generated(path):

@@ -3,6 +3,7 @@
 At each iteration N that has them due: validation, a row of the log, a snapshot, in this order. A run that continues
 from a snapshot therefore writes the rows that an uninterrupted one writes, and ends in the same bytes.
 """
+
 import contextlib
 import csv
 import errno
@@ -120,8 +121,7 @@ class Training:
 
     def _step(self):
         n = self.engine.iter
-        reach = min([self.end - n] + [every - n % every for every in (
-            self.row_every, self.solver.test_interval, self.solver.snapshot) if every])
+        reach = min([self.end - n] + [every - n % every for every in (self.row_every, self.solver.test_interval, self.solver.snapshot) if every])
         steps = min(self.engine.chunk, reach)
         loss = self.engine.step(steps)
         self.images += steps * self.batch
@@ -135,7 +135,10 @@ class Training:
 
     def _note(self):
         text = "epoch %.2f  rate %.3g  loss %.4f" % (
-            self.engine.iter / self.epoch, schedule.rate(self.solver, self.engine.iter - 1), self.loss_sum / self.loss_count)
+            self.engine.iter / self.epoch,
+            schedule.rate(self.solver, self.engine.iter - 1),
+            self.loss_sum / self.loss_count,
+        )
         if self.accuracy is not None:
             text += "  validation %.2f%%" % (100 * self.accuracy)
         return text + ("  %.0f images/s" % (self.images / self.busy) if self.busy else "")
@@ -156,11 +159,18 @@ class Training:
             self._warn_at_chance(accuracy)
             if self.loss_count:
                 self._show()
-        self.log.write(dict(
-            iteration=n, epoch=n / self.epoch, rate=schedule.rate(self.solver, max(0, n - 1)),
-            loss=self.loss_sum / self.loss_count if self.loss_count else None,
-            validation_accuracy=accuracy, validation_loss=loss,
-            images_per_second=self.images / self.busy if self.busy else None, seconds=self.seconds()))
+        self.log.write(
+            dict(
+                iteration=n,
+                epoch=n / self.epoch,
+                rate=schedule.rate(self.solver, max(0, n - 1)),
+                loss=self.loss_sum / self.loss_count if self.loss_count else None,
+                validation_accuracy=accuracy,
+                validation_loss=loss,
+                images_per_second=self.images / self.busy if self.busy else None,
+                seconds=self.seconds(),
+            )
+        )
         self.loss_sum, self.loss_count, self.images, self.busy = 0.0, 0, 0, 0.0
 
     def seconds(self):
@@ -177,13 +187,20 @@ class Training:
             return
         self._check_weights()
         self.log.sync()
-        state = dict(inputs=self.work.identity, seconds=self.seconds(), accuracy=self.accuracy,
-                     validations=self.validations, loss_since_row=(self.loss_sum, self.loss_count))
+        state = dict(
+            inputs=self.work.identity,
+            seconds=self.seconds(),
+            accuracy=self.accuracy,
+            validations=self.validations,
+            loss_since_row=(self.loss_sum, self.loss_count),
+        )
         try:
             snapshots.write(self.engine, self.work.out, self.scratch, state)
         except OSError as problem:
-            self.bar.say("no snapshot at iteration %d: %s; training goes on, the last good one is %s"
-                         % (n, "%s (%s)" % (problem.strerror, problem.filename) if problem.filename else problem, self.last_good()))
+            self.bar.say(
+                "no snapshot at iteration %d: %s; training goes on, the last good one is %s"
+                % (n, "%s (%s)" % (problem.strerror, problem.filename) if problem.filename else problem, self.last_good())
+            )
             self.next_snapshot = now + RETRY
             return
         self.good, self.next_snapshot = n, now + 60 * self.minutes
@@ -219,8 +236,10 @@ class Training:
 
     def _fail(self, problem):
         n = self.engine.iter
-        raise errors.Fail("%s: %s at iteration %d, rate %g; last good snapshot: %s; lower base_lr or look at the data, then start anew"
-                          % (self.work.out, problem, n, schedule.rate(self.solver, max(0, n - 1)), self.last_good()))
+        raise errors.Fail(
+            "%s: %s at iteration %d, rate %g; last good snapshot: %s; lower base_lr or look at the data, then start anew"
+            % (self.work.out, problem, n, schedule.rate(self.solver, max(0, n - 1)), self.last_good())
+        )
 
     def _warn_at_chance(self, accuracy):
         labels = self.work.parts["valid"].labels
@@ -228,8 +247,10 @@ class Training:
         n = self.engine.iter
         if not self.warned and accuracy <= CHANCE * chance and (n >= CHANCE_AFTER * self.epoch or n == self.end):
             self.warned = True
-            self.bar.say("warning: %s: validation accuracy %.2f%% after %.1f epochs is chance (the largest class has %.2f%%): "
-                         "nothing was learnt; look at labels and rate" % (self.work.out, 100 * accuracy, n / self.epoch, 100 * chance))
+            self.bar.say(
+                "warning: %s: validation accuracy %.2f%% after %.1f epochs is chance (the largest class has %.2f%%): "
+                "nothing was learnt; look at labels and rate" % (self.work.out, 100 * accuracy, n / self.epoch, 100 * chance)
+            )
 
     def _classes(self):
         return nets.final_layer(self.work.net).inner_product_param.num_output
@@ -263,8 +284,7 @@ class Training:
             except OSError as problem:
                 if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                self.bar.say("%s cannot be written: %s; make room, it is tried again every %d seconds"
-                             % (problem.filename or path, problem.strerror, RETRY))
+                self.bar.say("%s cannot be written: %s; make room, it is tried again every %d seconds" % (problem.filename or path, problem.strerror, RETRY))
             again = time.monotonic() + RETRY
             while time.monotonic() < again:
                 if self.stop():

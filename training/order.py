@@ -7,6 +7,7 @@ Caffe's Data layer reads an LMDB from front to back and never shuffles, nor does
 in another order, drawn from the trial's number. Trial 1 has the order that data_prep wrote. All runs of one trial
 (12 rows of Table II) read the same copy.
 """
+
 import argparse
 import random
 
@@ -27,8 +28,7 @@ def reorder(source, number):
     target, images = job.order_path(source, number), lmdbs.count(source)
     order = list(range(images))
     random.Random(number).shuffle(order)
-    with lmdbs.opened(source) as old, old.begin() as reader, \
-            files.replacing(target) as temporary, Progress("writing " + target, images) as bar:
+    with lmdbs.opened(source) as old, old.begin() as reader, files.replacing(target) as temporary, Progress("writing " + target, images) as bar:
         keys = [key for key, _ in reader.cursor()]
         with lmdb.open(temporary, map_size=2 * old.info()["last_pgno"] * old.stat()["psize"] + (1 << 24)) as new:
             for start in range(0, images, AT_ONCE):

@@ -1,4 +1,5 @@
 """run.json: what a run was made from, by what, when, and how it stands; and what to do with what a folder holds."""
+
 import contextlib
 import fcntl
 import json
@@ -20,16 +21,17 @@ def claimed(out):
         os.makedirs(out, exist_ok=True)
         handle = open(os.path.join(out, ".lock"), "w")
     except OSError as problem:
-        raise errors.Fail("%s cannot be written (%s): choose another folder (WORK=) or mend its permissions"
-                          % (out, problem.strerror)) from None
+        raise errors.Fail("%s cannot be written (%s): choose another folder (WORK=) or mend its permissions" % (out, problem.strerror)) from None
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise errors.Fail("another process is training in %s: wait for it or stop it" % out) from None
         except OSError as problem:
-            raise errors.Fail("the file system of %s gives no locks (%s), so two processes could train in one folder: mount it with them "
-                              "(NFS 4, or Lustre with -o flock)" % (out, problem.strerror)) from None
+            raise errors.Fail(
+                "the file system of %s gives no locks (%s), so two processes could train in one folder: mount it with them "
+                "(NFS 4, or Lustre with -o flock)" % (out, problem.strerror)
+            ) from None
         try:
             yield
         finally:
@@ -58,16 +60,19 @@ def standing(out, described, say):
         if not changed:
             return "finished", None
         if changed == "the engine":
-            raise errors.Fail("%s was trained with the engine %s, not %s: it is kept; to have both, train in another folder (RUNS=)"
-                              % (final, old["inputs"]["engine"], described["engine"]))
+            raise errors.Fail(
+                "%s was trained with the engine %s, not %s: it is kept; to have both, train in another folder (RUNS=)"
+                % (final, old["inputs"]["engine"], described["engine"])
+            )
         say("%s was made from other inputs (%s): kept in %s, training anew" % (final, changed, _set_aside(out)))
         return "new", None
     if old and changed == "the engine" and snapshots.iterations(out):
-        say("%s was begun with the engine %s and continues with %s: the same solver, data and order, other random crops"
-            % (out, old["inputs"]["engine"], described["engine"]))
+        say(
+            "%s was begun with the engine %s and continues with %s: the same solver, data and order, other random crops"
+            % (out, old["inputs"]["engine"], described["engine"])
+        )
     elif old and changed and snapshots.iterations(out):
-        raise errors.Fail("%s was begun with other inputs (%s): put them back to continue, or `rm -r %s` to start anew"
-                          % (out, changed, out))
+        raise errors.Fail("%s was begun with other inputs (%s): put them back to continue, or `rm -r %s` to start anew" % (out, changed, out))
     state = snapshots.last_good(out, inputs.identity(described), say)
     return ("begun", state) if state else ("new", None)
 
@@ -93,12 +98,23 @@ def begin(out, described, sources, parts, versions, start, say):
     before = record.get("sessions", [{}])[-1].get("versions", versions)
     other = [key for key in versions if versions[key] != before.get(key)]
     if other:
-        say("warning: %s continues with another %s than before (%s): the final bytes may differ from those of an "
-            "uninterrupted run" % (out, " and ".join(other), "; ".join("%s, now %s" % (before.get(k), versions[k]) for k in other)))
-    session = {"command": sys.argv, "began": _now(), "from_iteration": start, "versions": versions, "pid": os.getpid(),
-               "host": platform.node(), "machine": _machine(), "cores": os.cpu_count(), "git_commit": git_commit(),
-               "lmdbs": {name: part.path for name, part in parts.items()},
-               "files": {path: files.sha256(path) for path in sources if os.path.exists(path)}}
+        say(
+            "warning: %s continues with another %s than before (%s): the final bytes may differ from those of an "
+            "uninterrupted run" % (out, " and ".join(other), "; ".join("%s, now %s" % (before.get(k), versions[k]) for k in other))
+        )
+    session = {
+        "command": sys.argv,
+        "began": _now(),
+        "from_iteration": start,
+        "versions": versions,
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "machine": _machine(),
+        "cores": os.cpu_count(),
+        "git_commit": git_commit(),
+        "lmdbs": {name: part.path for name, part in parts.items()},
+        "files": {path: files.sha256(path) for path in sources if os.path.exists(path)},
+    }
     record.pop("problem", None)
     record.update(inputs=described, sessions=record.get("sessions", []) + [session], state="running")
     write(out, record)

@@ -10,6 +10,7 @@ snapshots and record, as if it ran alone.
 Writes solver.prototxt (the stock `caffe train --solver` runs it), log.csv, run.json, snapshots and, last,
 final.caffemodel. Pretraining, fine-tuning and training from scratch differ by the solver and --weights only (III-B).
 """
+
 import argparse
 import contextlib
 import math
@@ -84,10 +85,11 @@ def _train(begun, args, scratch, stop):
             refused.enter_context(_nothing_left_of_a_refused(work))
         trainers = _trainers(begun, args, scratch)
     _say_what_is_validated(works[0])
-    kept = [record.begin(work.out, described, work.sources, work.parts, engine.versions(), engine.iter, say)
-            for (work, described, _), engine in zip(begun, trainers)]
-    runs = [loop.Training(engine, work, scratch, state, args.snapshot_minutes, stop)
-            for (work, _, state), engine in zip(begun, trainers)]
+    kept = [
+        record.begin(work.out, described, work.sources, work.parts, engine.versions(), engine.iter, say)
+        for (work, described, _), engine in zip(begun, trainers)
+    ]
+    runs = [loop.Training(engine, work, scratch, state, args.snapshot_minutes, stop) for (work, _, state), engine in zip(begun, trainers)]
     outcomes = ["failed"] * len(runs)
     try:
         reason = loop.train(runs, stop)
@@ -106,8 +108,7 @@ def _train(begun, args, scratch, stop):
 def _save(run, record_):
     """Write the final weights; the reason for stopping where that came first."""
     try:
-        return run.save(os.path.join(run.work.out, kept_runs.FINAL),
-                        lambda made: record.finish(run.work.out, record_, made, run.engine.iter, run.seconds()))
+        return run.save(os.path.join(run.work.out, kept_runs.FINAL), lambda made: record.finish(run.work.out, record_, made, run.engine.iter, run.seconds()))
     except errors.Fail as problem:
         record_["problem"] = str(problem)
         raise
@@ -118,11 +119,15 @@ def _told(runs, outcomes, stop):
     for run, outcome in zip(runs, outcomes):
         work, out = run.work, run.work.out
         if outcome == "finished":
-            say("%s is finished: validation %.2f%% (%s), %s" % (
-                out, 100 * run.accuracy, inputs.validated_on(work.solver, work.net, work.parts["valid"]), os.path.join(out, kept_runs.FINAL)))
+            say(
+                "%s is finished: validation %.2f%% (%s), %s"
+                % (out, 100 * run.accuracy, inputs.validated_on(work.solver, work.net, work.parts["valid"]), os.path.join(out, kept_runs.FINAL))
+            )
         elif outcome == "stopped":
-            say("%s stopped by %s at iteration %d of %d: the same command continues from %s" % (
-                out, stop(), run.engine.iter, work.solver.max_iter, run.last_good()))
+            say(
+                "%s stopped by %s at iteration %d of %d: the same command continues from %s"
+                % (out, stop(), run.engine.iter, work.solver.max_iter, run.last_good())
+            )
     problems = [run.problem for run in runs if run.problem]
     for problem in problems[1:]:
         say("error: %s" % problem)
@@ -135,8 +140,9 @@ def _trainers(begun, args, scratch):
     """The engines where the runs begin or continue: with their snapshots, the transplanted weights, or initialised."""
     for work, _, _ in begun:
         _write_inputs(work)
-    trainers = engines.trainers(args.engine, [(work.solver, work.net) for work, _, _ in begun], scratch,
-                                args.recipe and recipe.NAMED[args.recipe], args.teacher)
+    trainers = engines.trainers(
+        args.engine, [(work.solver, work.net) for work, _, _ in begun], scratch, args.recipe and recipe.NAMED[args.recipe], args.teacher
+    )
     for (work, _, state), engine in zip(begun, trainers):
         _require_space(work, engine, state)
         if state:
@@ -151,8 +157,10 @@ def _say_what_is_validated(work):
     part = work.parts["valid"]
     words = inputs.validated_on(work.solver, work.net, part)
     if not words.startswith("n ="):
-        say("warning: %s validates on %s; to see each once, put valid=%d and a valid_batch that divides it into DATASETS in paper/ours.py and run "
-            "`make prototxt` (%s; what is tested at the end is each image once all the same)" % (work.out, words, part.images, part.path))
+        say(
+            "warning: %s validates on %s; to see each once, put valid=%d and a valid_batch that divides it into DATASETS in paper/ours.py and run "
+            "`make prototxt` (%s; what is tested at the end is each image once all the same)" % (work.out, words, part.images, part.path)
+        )
 
 
 @contextlib.contextmanager
@@ -169,8 +177,10 @@ def _nothing_left_of_a_refused(work):
 
 def _write_inputs(work):
     """The files that the stock `caffe train --solver=OUT/solver.prototxt` needs for the same run."""
-    header = ("This run as `python3 -m training.run` resolved it. The stock tool computes the same:\n"
-              "%scaffe train --solver=%s/solver.prototxt" % ("".join("%s=%s " % pair for pair in parallel.blas_settings().items()), work.out))
+    header = "This run as `python3 -m training.run` resolved it. The stock tool computes the same:\n%scaffe train --solver=%s/solver.prototxt" % (
+        "".join("%s=%s " % pair for pair in parallel.blas_settings().items()),
+        work.out,
+    )
     if os.path.dirname(work.solver.net) == work.out:
         text.write(work.solver.net, work.net, header)
     text.write(os.path.join(work.out, "solver.prototxt"), work.solver, header)
@@ -183,8 +193,7 @@ def _require_space(work, engine, state):
     need = size * (3 + (left // work.solver.snapshot if work.solver.snapshot else 0))
     free = shutil.disk_usage(work.out).free
     if free < need:
-        raise errors.Fail("%s has %.1f MB free, and this run's snapshots need %.1f MB: make room or choose another WORK"
-                          % (work.out, free / 1e6, need / 1e6))
+        raise errors.Fail("%s has %.1f MB free, and this run's snapshots need %.1f MB: make room or choose another WORK" % (work.out, free / 1e6, need / 1e6))
 
 
 def _memory():
@@ -248,18 +257,26 @@ def _arguments():
     parser.add_argument("--gpu", type=gpu, help="GPU number, with a Caffe that was built for it")
     parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
     parser.add_argument("--recipe", choices=sorted(recipe.NAMED), help="train on FER+'s votes by a recipe of paper/recipe.py")
-    parser.add_argument("--teacher", nargs="+", default=[], metavar="SCORES", help="a recipe's networks learn from these answers too: "
-                        "scores_train.npz of networks that `python3 -m evaluation.test --split train` tested")
+    parser.add_argument(
+        "--teacher",
+        nargs="+",
+        default=[],
+        metavar="SCORES",
+        help="a recipe's networks learn from these answers too: scores_train.npz of networks that `python3 -m evaluation.test --split train` tested",
+    )
     parser.add_argument("--stop-after", type=seconds, help="snapshot and stop after this time: 90m, 2h, 45s")
-    parser.add_argument("--snapshot-minutes", type=positive, default=ours.SNAPSHOT_MINUTES,
-                        help="minutes between snapshots, beside the solver's interval (default %(default)s)")
+    parser.add_argument(
+        "--snapshot-minutes", type=positive, default=ours.SNAPSHOT_MINUTES, help="minutes between snapshots, beside the solver's interval (default %(default)s)"
+    )
     args = parser.parse_args()
     if args.recipe and not args.engine.startswith("torch"):
         raise errors.Fail("a recipe (%s) is trained by the PyTorch engine: ENGINE=torch" % args.recipe)
     for path in args.teacher:
         if not os.path.exists(path):
-            raise errors.Fail("there are no answers of a teacher %s: `make small TEACHER=models/resnet20_votes` makes them first, or "
-                              "`python3 -m evaluation.test --split train`" % path)
+            raise errors.Fail(
+                "there are no answers of a teacher %s: `make small TEACHER=models/resnet20_votes` makes them first, or "
+                "`python3 -m evaluation.test --split train`" % path
+            )
     if args.teacher and not args.recipe:
         raise errors.Fail("a teacher (%s) is for a recipe's networks: --recipe" % args.teacher[0])
     if args.trials and (args.recipe or not args.engine.startswith("torch")):

@@ -4,6 +4,7 @@ The .json holds what Caffe's files do not (hashes, time spent, the loss since th
 snapshot as whole. The engine writes into a scratch folder in memory; the copy into the run's folder is ours, so that a
 full disk is an error that the run survives, and no file is ever there by half.
 """
+
 import errno
 import glob
 import json

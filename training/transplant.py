@@ -10,6 +10,7 @@ final layer from its own seed.
 Caffe copies by layer name and skips what does not match, silently. Here the difference must be exactly the final layer:
 every blob of every other layer is copied, BatchNorm's three included, and compared bit by bit afterwards.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -94,19 +95,25 @@ def check(path, source, target, final):
     """
     if final in source:
         same = _shapes(source[final]) == _shapes(target[final])
-        raise errors.Fail("%s already ends in %s%s: it was trained on this data set; the source of a transplant is a pretrained network"
-                          % (path, final, "" if same else " with %s outputs instead of %s" % (len(source[final][0]), len(target[final][0]))))
+        raise errors.Fail(
+            "%s already ends in %s%s: it was trained on this data set; the source of a transplant is a pretrained network"
+            % (path, final, "" if same else " with %s outputs instead of %s" % (len(source[final][0]), len(target[final][0])))
+        )
     extra = [n for n in source if n not in target]
     missing = [n for n in target if n not in source and n != final]
     left = extra.pop() if extra and extra[-1] == list(source)[-1] else None
     if extra or missing:
-        raise errors.Fail("%s is of another network (another depth?): it has %s than this net" % (path, " and ".join(
-            "%d layers %s (%s)" % (len(names), what, _some(names)) for names, what in ((extra, "more"), (missing, "fewer")) if names)))
+        raise errors.Fail(
+            "%s is of another network (another depth?): it has %s than this net"
+            % (path, " and ".join("%d layers %s (%s)" % (len(names), what, _some(names)) for names, what in ((extra, "more"), (missing, "fewer")) if names))
+        )
     other = [n for n in target if n != final and _shapes(source[n]) != _shapes(target[n])]
     if other:
         name = other[0]
-        raise errors.Fail("%s is of another network: %d layers have other shapes (%s: %s, this net has %s)" % (
-            path, len(other), name, _text(source[name]), _text(target[name])))
+        raise errors.Fail(
+            "%s is of another network: %d layers have other shapes (%s: %s, this net has %s)"
+            % (path, len(other), name, _text(source[name]), _text(target[name]))
+        )
     return left
 
 
@@ -123,11 +130,11 @@ def transplant(path, engine, final):
 def _verify(path, taken, fresh, now, final):
     """Every copied blob is equal bit by bit (NaN and -0 included), and the final layer is as it was initialised."""
     expected = dict(taken, **{final: fresh})
-    wrong = [name for name in expected if not all(
-        a.tobytes() == b.tobytes() for a, b in zip(expected[name], now[name])) or len(expected[name]) != len(now[name])]
+    wrong = [
+        name for name in expected if not all(a.tobytes() == b.tobytes() for a, b in zip(expected[name], now[name])) or len(expected[name]) != len(now[name])
+    ]
     if wrong or set(expected) != set(now):
-        raise errors.Fail("the weights of %s did not arrive bit by bit (%s): this Caffe cannot be trusted, run `make doctor`"
-                          % (path, _some(wrong)))
+        raise errors.Fail("the weights of %s did not arrive bit by bit (%s): this Caffe cannot be trusted, run `make doctor`" % (path, _some(wrong)))
 
 
 def table(path, source, target, left, final):
@@ -138,7 +145,12 @@ def table(path, source, target, left, final):
     numbers = sum(blob.size for name in target if name != final for blob in target[name])
     lines = ["  %-32s %-40s %s" % row for row in rows]
     summary = "transplanted %s: %d layers, %s numbers copied bit for bit; %s starts afresh%s" % (
-        path, len(target) - 1, "{:,}".format(numbers), final, ", %s left behind" % left if left else "")
+        path,
+        len(target) - 1,
+        "{:,}".format(numbers),
+        final,
+        ", %s left behind" % left if left else "",
+    )
     return "\n".join(lines + [summary])
 
 

@@ -1,4 +1,5 @@
 """Caffe's binary files: Datum, BlobProto (mean.binaryproto), NetParameter with weights (caffemodel), SolverState."""
+
 from __future__ import annotations
 
 import math
@@ -77,8 +78,7 @@ def read_datum(data: bytes) -> tuple[np.ndarray, int]:
         raise errors.Fail("an LMDB entry is no Datum: build the LMDB again with `make data`")
     shape = (message.channels, message.height, message.width)
     if message.encoded or len(message.data) != shape[0] * shape[1] * shape[2]:
-        raise errors.Fail("a Datum holds %d bytes for %s, uncompressed: build the LMDB again with `make data`"
-                          % (len(message.data), shape))
+        raise errors.Fail("a Datum holds %d bytes for %s, uncompressed: build the LMDB again with `make data`" % (len(message.data), shape))
     return np.frombuffer(message.data, np.uint8).reshape(shape), message.label
 
 

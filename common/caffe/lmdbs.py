@@ -1,4 +1,5 @@
 """The one reader of LMDBs of Datums. What LMDB or a reader of a mapped file would die of is looked at first, and said in one line."""
+
 from __future__ import annotations
 
 import os
@@ -74,8 +75,7 @@ def read_images(folder: str, keys: Iterable[str]) -> np.ndarray:
         except lmdb.Error as mistake:  # a page further on
             raise _damaged(folder, mistake) from None
     if None in found:
-        raise errors.Fail("%s has no image %s: the scores are of another LMDB; make them again with `make eval AGAIN=1`"
-                          % (folder, keys[found.index(None)]))
+        raise errors.Fail("%s has no image %s: the scores are of another LMDB; make them again with `make eval AGAIN=1`" % (folder, keys[found.index(None)]))
     return np.stack([binary.read_datum(value)[0] for value in found])
 
 

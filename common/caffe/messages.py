@@ -7,6 +7,7 @@ imported beside `caffe`, under any protobuf from 3.12 on: no protoc, no generate
 Use: `from common.caffe import messages as m; m.NetParameter(name="ResNet-20")`. Fields that we do not declare survive a
 round trip of a binary file as unknown fields, behind the known ones.
 """
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 # One line a field: label type name = number [default]. Labels: one (optional), many (repeated), packed (repeated, packed).

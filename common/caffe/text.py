@@ -1,4 +1,5 @@
 """Prototxt: Caffe's text files of nets and solvers."""
+
 from __future__ import annotations
 
 import os

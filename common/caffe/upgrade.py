@@ -3,14 +3,27 @@
 `layers { type: CONVOLUTION }` (V1, 2014) become `layer { type: "Convolution" }`, the net's `input`, `input_dim` and `input_shape`
 (until 2015) an Input layer. Blobs with num, channels, height and width keep them: their true shape is the net's (netgen/weights.py).
 """
+
 from common import errors
 from common.caffe import messages as m
 
-V0 = ("%s is of Caffe's first format (before 2014: layers { layer { ... } }): bring it up to date with Caffe's `upgrade_net_proto_text` "
-      "(a prototxt) or `upgrade_net_proto_binary` (a caffemodel)")
+V0 = (
+    "%s is of Caffe's first format (before 2014: layers { layer { ... } }): bring it up to date with Caffe's `upgrade_net_proto_text` "
+    "(a prototxt) or `upgrade_net_proto_binary` (a caffemodel)"
+)
 # V1's types whose names are more than their words, capitalised.
-IRREGULAR = {"ABSVAL": "AbsVal", "ARGMAX": "ArgMax", "BNLL": "BNLL", "HDF5_DATA": "HDF5Data", "HDF5_OUTPUT": "HDF5Output", "LRN": "LRN",
-             "MVN": "MVN", "RELU": "ReLU", "SOFTMAX_LOSS": "SoftmaxWithLoss", "TANH": "TanH"}
+IRREGULAR = {
+    "ABSVAL": "AbsVal",
+    "ARGMAX": "ArgMax",
+    "BNLL": "BNLL",
+    "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output",
+    "LRN": "LRN",
+    "MVN": "MVN",
+    "RELU": "ReLU",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "TANH": "TanH",
+}
 SPECIAL = ("type", "param", "blob_share_mode", "blobs_lr", "weight_decay")
 
 
@@ -50,10 +63,12 @@ def _layer(new, old, path):
 def _input(net, path):
     """The Input layer that Caffe makes of the net's fields, in front."""
     first, dims = m.LayerParameter(name="input", type="Input", top=net.input), list(net.input_dim)
-    shapes = [list(shape.dim) for shape in net.input_shape] or [dims[i:i + 4] for i in range(0, len(dims), 4)]
+    shapes = [list(shape.dim) for shape in net.input_shape] or [dims[i : i + 4] for i in range(0, len(dims), 4)]
     if len(shapes) != len(net.input) or not all(shapes) or not net.input_shape and len(dims) % 4:
-        raise errors.Fail("%s: each `input` needs an input_shape, or four numbers of input_dim: it has %d inputs, %d shapes, %d numbers"
-                          % (path, len(net.input), len(net.input_shape), len(dims)))
+        raise errors.Fail(
+            "%s: each `input` needs an input_shape, or four numbers of input_dim: it has %d inputs, %d shapes, %d numbers"
+            % (path, len(net.input), len(net.input_shape), len(dims))
+        )
     for shape in shapes:
         first.input_param.shape.add(dim=shape)
     rest = list(net.layer)

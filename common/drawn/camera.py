@@ -1,4 +1,5 @@
 """From a drawing to something like a photograph: the light, blur and noise that both kinds of drawn images share."""
+
 import functools
 
 import cv2

@@ -3,6 +3,7 @@
 A face is a list of measures: what the brows, eyes, nose and mouth do (its expression) and what the head looks like (its
 person). Lengths are in half heights of the head; x runs to the right and y down, from the middle of the head.
 """
+
 from __future__ import annotations
 
 import cv2
@@ -19,18 +20,31 @@ ACROSS = np.linspace(-1, 1, 25)
 
 # What an expression does to a face at rest. Brows: raised by so much, at the inner end, at the outer end, and arched.
 # Mouth: half width, corners up, opened, squareness of the opening (0 round, 1 square), upper lip raised, one corner up.
-REST = dict(brow=0.0, inner=0.0, outer=0.0, arch=0.05, eyes=0.095, wide=0.30, corners=0.0, opened=0.0, square=0.3, lip=0.0,
-            one_side=0.0, nose=0.0, furrow=0.0, cheeks=0.0, teeth=0.0)
+REST = dict(
+    brow=0.0,
+    inner=0.0,
+    outer=0.0,
+    arch=0.05,
+    eyes=0.095,
+    wide=0.30,
+    corners=0.0,
+    opened=0.0,
+    square=0.3,
+    lip=0.0,
+    one_side=0.0,
+    nose=0.0,
+    furrow=0.0,
+    cheeks=0.0,
+    teeth=0.0,
+)
 EXPRESSIONS = {
     "neutral": {},
     "happiness": dict(wide=0.44, corners=0.22, opened=0.2, eyes=0.07, cheeks=1.0, teeth=1.0, square=0.3),
     "surprise": dict(brow=0.17, arch=0.16, eyes=0.17, wide=0.19, opened=0.27, square=0.1),
     "sadness": dict(inner=0.15, outer=-0.11, arch=0.0, eyes=0.065, wide=0.28, corners=-0.19),
-    "anger": dict(inner=-0.17, outer=0.09, arch=0.0, eyes=0.075, wide=0.32, corners=-0.1, furrow=1.0, opened=0.13, square=1.0,
-                  teeth=1.0),
+    "anger": dict(inner=-0.17, outer=0.09, arch=0.0, eyes=0.075, wide=0.32, corners=-0.1, furrow=1.0, opened=0.13, square=1.0, teeth=1.0),
     "disgust": dict(brow=-0.05, inner=-0.08, eyes=0.035, wide=0.30, corners=-0.13, lip=0.17, opened=0.1, nose=1.0, teeth=1.0),
-    "fear": dict(brow=0.12, inner=0.10, outer=-0.02, arch=0.0, eyes=0.165, wide=0.40, corners=-0.1, opened=0.24, square=0.9,
-                 teeth=0.55),
+    "fear": dict(brow=0.12, inner=0.10, outer=-0.02, arch=0.0, eyes=0.165, wide=0.40, corners=-0.1, opened=0.24, square=0.9, teeth=0.55),
     "contempt": dict(eyes=0.06, wide=0.36, one_side=0.28, corners=-0.05),
 }
 
@@ -67,12 +81,26 @@ def person(rng: np.random.RandomState) -> dict:
     """Who it is: the head's proportions, greys (0 to 255) and hair."""
     skin = rng.uniform(95, 215)
     return dict(
-        width=rng.uniform(0.68, 0.84), skin=skin, hair=rng.uniform(10, 70) if rng.rand() < 0.75 else rng.uniform(140, 225),
-        style=rng.choice(["short", "long", "bald", "parted"], p=[0.4, 0.3, 0.12, 0.18]), hairline=rng.uniform(-0.74, -0.6),
-        between=rng.uniform(0.27, 0.34), eye=rng.uniform(0.13, 0.165), eye_y=rng.uniform(-0.2, -0.12), brow_y=rng.uniform(-0.42, -0.36),
-        brow_thick=rng.uniform(0.055, 0.095), nose=rng.uniform(0.17, 0.26), nose_wide=rng.uniform(0.08, 0.13),
-        mouth_y=rng.uniform(0.47, 0.55), lips=rng.uniform(0.045, 0.07), side=rng.choice([-1, 1]), gaze=rng.uniform(-0.03, 0.03),
-        background=rng.uniform(20, 235), glasses=rng.rand() < 0.08, shoulders=rng.uniform(30, 200))
+        width=rng.uniform(0.68, 0.84),
+        skin=skin,
+        hair=rng.uniform(10, 70) if rng.rand() < 0.75 else rng.uniform(140, 225),
+        style=rng.choice(["short", "long", "bald", "parted"], p=[0.4, 0.3, 0.12, 0.18]),
+        hairline=rng.uniform(-0.74, -0.6),
+        between=rng.uniform(0.27, 0.34),
+        eye=rng.uniform(0.13, 0.165),
+        eye_y=rng.uniform(-0.2, -0.12),
+        brow_y=rng.uniform(-0.42, -0.36),
+        brow_thick=rng.uniform(0.055, 0.095),
+        nose=rng.uniform(0.17, 0.26),
+        nose_wide=rng.uniform(0.08, 0.13),
+        mouth_y=rng.uniform(0.47, 0.55),
+        lips=rng.uniform(0.045, 0.07),
+        side=rng.choice([-1, 1]),
+        gaze=rng.uniform(-0.03, 0.03),
+        background=rng.uniform(20, 235),
+        glasses=rng.rand() < 0.08,
+        shoulders=rng.uniform(30, 200),
+    )
 
 
 def pose(rng: np.random.RandomState) -> np.ndarray:
@@ -183,8 +211,7 @@ def _nose(canvas, expression, who, stand):
             _line(canvas, stand, fold, dark, 0.035 * expression["nose"])
     if expression["furrow"] > 0.2:
         for side in (-1, 1):
-            _line(canvas, stand, [(side * 0.05, who["brow_y"] - 0.02), (side * 0.035, who["brow_y"] + 0.14)], dark,
-                  0.03 * expression["furrow"])
+            _line(canvas, stand, [(side * 0.05, who["brow_y"] - 0.02), (side * 0.035, who["brow_y"] + 0.14)], dark, 0.03 * expression["furrow"])
 
 
 def _mouth(canvas, expression, who, stand):

@@ -2,6 +2,7 @@
 
 Class says nothing about colour, place or size: only the outline or the texture tells, so a network must learn edges.
 """
+
 from __future__ import annotations
 
 import cv2
@@ -73,8 +74,7 @@ def _outlines(name, rng):
     if name == "checks":
         n = rng.randint(3, 5)
         edges = np.linspace(-1, 1, n + 1)
-        return [(_box(edges[i], edges[j], edges[i + 1], edges[j + 1]), True)
-                for i in range(n) for j in range(n) if (i + j) % 2 == 0]
+        return [(_box(edges[i], edges[j], edges[i + 1], edges[j + 1]), True) for i in range(n) for j in range(n) if (i + j) % 2 == 0]
     raise ValueError("no class %s" % name)
 
 

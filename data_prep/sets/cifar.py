@@ -2,6 +2,7 @@
 
 Both forms hold the same images in the same order, so that they give the same LMDBs.
 """
+
 import posixpath
 
 import cv2
@@ -23,8 +24,7 @@ FILES = {
     "cifar100": ([("train", "train"), ("test", "test")], "fine_labels"),
 }
 # Set -> the file of class names in the python form, the key in it, and the file in the binary form (a name a line).
-META = {"cifar10": ("batches.meta", "label_names", "batches.meta.txt"),
-        "cifar100": ("meta", "fine_label_names", "fine_label_names.txt")}
+META = {"cifar10": ("batches.meta", "label_names", "batches.meta.txt"), "cifar100": ("meta", "fine_label_names", "fine_label_names.txt")}
 LARGEST_META = 1 << 16
 LABEL_BYTES = {"cifar10": 1, "cifar100": 2}  # in front of each image of the binary form; the last one counts
 
@@ -52,8 +52,7 @@ def read(path, about, dataset, quality=0):
         unpack = _binary(data, LABEL_BYTES[dataset], entry.where) if stem != name else _pickled(data, labels_key, entry.where)
         yield from _batches(parts[stem], stem, quality, *unpack)
     if seen != set(parts):
-        raise errors.Fail("%s has no %s: it is no complete %s archive"
-                          % (path, ", ".join(sorted(set(parts) - seen)), dataset))
+        raise errors.Fail("%s has no %s: it is no complete %s archive" % (path, ", ".join(sorted(set(parts) - seen)), dataset))
 
 
 def to_images(rows, quality=0):

@@ -1,4 +1,5 @@
 """CINIC-10: train, valid and test of PNGs by class, from CINIC-10.tar.gz, the repository's zip around it, or a folder."""
+
 from common import errors
 from data_prep import archives, images
 from data_prep.batch import grouped
@@ -24,5 +25,4 @@ def _files(path, parts, passed):
             raise errors.Fail("%s: %r is none of CINIC-10's classes" % (entry.where, words[-2]))
         if parts[words[-3]]:
             name = "/".join(words[-3:])
-            yield (parts[words[-3]], name, CLASSES.index(words[-2]), archives.for_worker(entry, images.LARGEST_FILE),
-                   entry.where)
+            yield (parts[words[-3]], name, CLASSES.index(words[-2]), archives.for_worker(entry, images.LARGEST_FILE), entry.where)

@@ -3,6 +3,7 @@
 A row of the CSV has no name. Row r is the image named in row r of fer2013new.csv; names are not row numbers, and of a
 name that comes twice the later row counts (as where FER+'s own script writes the PNGs).
 """
+
 import os
 import posixpath
 from collections import namedtuple
@@ -37,8 +38,7 @@ def read(source, votes_paths, names_path, workers):
         part_names, part_votes = labels.read_votes(path)
         missing = [name for name in part_names if name not in found[part]]
         if missing:
-            raise errors.Fail("%s: %d of the %d images that %s names are missing, %r first"
-                              % (source, len(missing), len(part_names), path, missing[0]))
+            raise errors.Fail("%s: %d of the %d images that %s names are missing, %r first" % (source, len(missing), len(part_names), path, missing[0]))
         parts += [part] * len(part_names)
         names += part_names
         faces += [found[part][name] for name in part_names]
@@ -75,8 +75,7 @@ def _from_csv(source, names_path, workers):
             if row >= len(named):
                 raise errors.Fail("%s goes on after the %d rows that %s has: something was glued to its end; get it again" % (source, row, names_path))
             if labels.USAGES.get(usage) != named[row][0]:
-                raise errors.Fail("row %d of %s is not of the Usage that row %d of %s has: not the same set"
-                                  % (row + 1, source, row + 1, names_path))
+                raise errors.Fail("row %d of %s is not of the Usage that row %d of %s has: not the same set" % (row + 1, source, row + 1, names_path))
             part, name = named[row]
             if name:
                 by_name[part][name] = face
@@ -146,7 +145,7 @@ def _from_folder(source, workers):
     for part, folder in labels.PARTS.items():
         folder = os.path.join(source, folder)
         names = [name for name in _listing(folder) if name.lower().endswith(".png")]
-        tasks = [(folder, names[i:i + 500]) for i in range(0, len(names), 500)]
+        tasks = [(folder, names[i : i + 500]) for i in range(0, len(names), 500)]
         by_name[part] = {}
         with Progress("reading " + folder, len(names)) as bar:
             for some, faces in parallel.work(_read_pngs, tasks, workers):

@@ -3,6 +3,7 @@
 `ferplus_votes` is the same set beyond the paper, for training on the votes themselves: every image that has a vote, 48x48 as
 it is, nothing balanced; the table beside each LMDB has the votes, and FER+'s own label.
 """
+
 from collections import namedtuple
 
 import numpy as np
@@ -43,13 +44,24 @@ def build(args, folder):
     members["train"] = np.concatenate([train, np.arange(len(kept.names), shelf.count)])
     numbers = np.concatenate([kept.labels, kept.labels[origins]])
     names = kept.names + ["%s#%d" % (kept.names[n], i) for i, n in enumerate(origins)]
-    orders, entry = store.write_set(folder, shelf, members, numbers, store.encoded(names), len(facts.EXPRESSIONS),
-                                    _columns(kept, origins, extras) + _majority(kept, majority, len(extras)))
+    orders, entry = store.write_set(
+        folder, shelf, members, numbers, store.encoded(names), len(facts.EXPRESSIONS), _columns(kept, origins, extras) + _majority(kept, majority, len(extras))
+    )
     doubles = duplicates.write(folder, kept.faces, kept.names, orders)
-    return dict(entry, files=[found.record for found in [pixels] + votes + ([named] if named else []) + listed],
-                class_names=facts.EXPRESSIONS, duplicates=doubles,
-                balance=dict(seed=ours.BALANCE_SEED, originals=np.bincount(kept.labels[train]).tolist(), extra=len(extras),
-                             rotation=ours.AUGMENT_ROTATION, shift=ours.AUGMENT_SHIFT, noise=ours.AUGMENT_NOISE))
+    return dict(
+        entry,
+        files=[found.record for found in [pixels] + votes + ([named] if named else []) + listed],
+        class_names=facts.EXPRESSIONS,
+        duplicates=doubles,
+        balance=dict(
+            seed=ours.BALANCE_SEED,
+            originals=np.bincount(kept.labels[train]).tolist(),
+            extra=len(extras),
+            rotation=ours.AUGMENT_ROTATION,
+            shift=ours.AUGMENT_SHIFT,
+            noise=ours.AUGMENT_NOISE,
+        ),
+    )
 
 
 def _majority(kept, majority, extras):
@@ -63,8 +75,7 @@ def _majority(kept, majority, extras):
 def _labelled(table, rule):
     numbers = labels.apply(rule, table.names, table.votes)
     kept = np.flatnonzero(numbers != labels.NONE)
-    return Kept([table.names[i] for i in kept], np.array(table.parts)[kept], numbers[kept], table.faces[kept],
-                table.votes[kept].tolist())
+    return Kept([table.names[i] for i in kept], np.array(table.parts)[kept], numbers[kept], table.faces[kept], table.votes[kept].tolist())
 
 
 def _check_counts(rule, members):
@@ -72,13 +83,12 @@ def _check_counts(rule, members):
     expected = {"paper": ours.FERPLUS_IMAGES, "ferplus": ours.FERPLUS_RULE_IMAGES}.get(rule)
     found = {part: len(numbers) for part, numbers in members.items()}
     if expected and found != expected:
-        raise errors.Fail("label rule %s leaves %s images of FER+'s own votes, not %s: the rule is broken"
-                          % (rule, found, expected))
+        raise errors.Fail("label rule %s leaves %s images of FER+'s own votes, not %s: the rule is broken" % (rule, found, expected))
 
 
 def _originals(faces):
     for start in range(0, len(faces), AT_ONCE):
-        yield list, faces[start:start + AT_ONCE]
+        yield list, faces[start : start + AT_ONCE]
 
 
 def _extras(faces, origins, extras):
@@ -93,4 +103,5 @@ def _columns(kept, origins, extras):
     blank = [""] * len(kept.names)
     return [(title, [counts[i] for counts in votes]) for i, title in enumerate(labels.VOTES)] + [
         ("source", blank + [kept.names[n] for n in origins]),
-        ("transformation", blank + [balance.describe(extra) for extra in extras])]
+        ("transformation", blank + [balance.describe(extra) for extra in extras]),
+    ]

@@ -2,6 +2,7 @@
 
 A batch is read row by row from its file; nothing holds the set, or even a batch, in memory.
 """
+
 import mmap
 import posixpath
 import re
@@ -59,7 +60,7 @@ def _pickle(file, where):
     rows, labels = (batch.get("data"), batch.get("labels")) if isinstance(batch, dict) else (None, None)
     cifar.check_rows(rows, labels, where)
     for start in range(0, len(rows), AT_ONCE):
-        yield rows[start:start + AT_ONCE], [int(label) for label in labels[start:start + AT_ONCE]]
+        yield rows[start : start + AT_ONCE], [int(label) for label in labels[start : start + AT_ONCE]]
 
 
 def _npz(file, where):
@@ -70,7 +71,7 @@ def _npz(file, where):
             if kind != np.uint8 or len(shape) != 2 or shape[1] != cifar.PIXELS or shape[0] != len(labels):
                 raise errors.Fail("%s: data.npy is %s %s for %d labels" % (where, kind, shape, len(labels)))
             for start in range(0, len(labels), AT_ONCE):
-                some = labels[start:start + AT_ONCE]
+                some = labels[start : start + AT_ONCE]
                 data = stream.read(len(some) * cifar.PIXELS)
                 if len(data) != len(some) * cifar.PIXELS:
                     raise EOFError("data.npy ends too early")
@@ -92,8 +93,10 @@ def _npy_header(stream, where):
     """(dtype, shape) of an .npy file whose data then follows row by row; only plain numbers in C order."""
     magic = stream.read(8)
     size = struct.unpack("<H", stream.read(2))[0] if magic[6:7] == b"\x01" else struct.unpack("<I", stream.read(4))[0]
-    found = re.fullmatch(r"\{'descr': '([<>|=]?[iuf]\d)', 'fortran_order': False, 'shape': \((\d+)L?,(?: (\d+)L?)?\), \}\s*",
-                         stream.read(min(size, LONGEST_HEADER)).decode("latin-1"))
+    found = re.fullmatch(
+        r"\{'descr': '([<>|=]?[iuf]\d)', 'fortran_order': False, 'shape': \((\d+)L?,(?: (\d+)L?)?\), \}\s*",
+        stream.read(min(size, LONGEST_HEADER)).decode("latin-1"),
+    )
     if magic[:6] != b"\x93NUMPY" or not found:
         raise errors.Fail("%s: an array that is not of plain numbers, row by row" % where)
     return np.dtype(found.group(1)), tuple(int(number) for number in found.groups()[1:] if number)

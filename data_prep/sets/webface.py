@@ -2,6 +2,7 @@
 
 It has no test part: `build` holds some images out.
 """
+
 import posixpath
 
 from common import errors

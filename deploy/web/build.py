@@ -5,6 +5,7 @@
 The page offers every network of models/, and MODEL first: a folder that `make export` or `make model` wrote.
 The folder is static files for any web host, at any path (docs/deploy.md).
 """
+
 import argparse
 import glob
 import json
@@ -28,8 +29,10 @@ def folders(model, root="models"):
     first = next((path for path in (model, os.path.join(root, model)) if os.path.exists(os.path.join(path, names.FACTS))), None)
     others = sorted(os.path.dirname(path) for path in glob.glob(os.path.join(root, "*", names.FACTS)))
     if not first:
-        raise errors.Fail("MODEL=%s is no exported network (no %s in it): %s" % (
-            model, names.FACTS, "choose one of " + ", ".join(others) if others else "make one with `make export MODEL=...`"))
+        raise errors.Fail(
+            "MODEL=%s is no exported network (no %s in it): %s"
+            % (model, names.FACTS, "choose one of " + ", ".join(others) if others else "make one with `make export MODEL=...`")
+        )
     return [first] + [path for path in others if not os.path.samefile(path, first)]
 
 
@@ -40,8 +43,17 @@ def offers(folder, place):
     there = [file for file in KINDS if os.path.isfile(os.path.join(folder, file))]
     if not there:
         raise errors.Fail("%s has no %s: make it again with `make export`" % (folder, names.FLOAT))
-    return [{"title": name + KINDS[file], "url": place + "/" + file, "bytes": os.path.getsize(os.path.join(folder, file)),
-             "classes": classes, "crop": about["crop"], "about": judged(name + KINDS[file], about, file)} for file in there]
+    return [
+        {
+            "title": name + KINDS[file],
+            "url": place + "/" + file,
+            "bytes": os.path.getsize(os.path.join(folder, file)),
+            "classes": classes,
+            "crop": about["crop"],
+            "about": judged(name + KINDS[file], about, file),
+        }
+        for file in there
+    ]
 
 
 def judged(title, about, file):
@@ -50,8 +62,13 @@ def judged(title, about, file):
     if file not in accuracy:
         return "How often the network %s is right has not been measured." % title
     return "Of the {:,} photographs of FER+'s {}, the network {} names {:.1%} right with {} and {:.1%} with one.".format(
-        accuracy["n"], PARTS[accuracy["split"]], title, accuracy[file]["ten_crops"],
-        "face and mirror" if names.takes_whole_face(about) else "ten crops", accuracy[file]["one_crop"])
+        accuracy["n"],
+        PARTS[accuracy["split"]],
+        title,
+        accuracy[file]["ten_crops"],
+        "face and mirror" if names.takes_whole_face(about) else "ten crops",
+        accuracy[file]["one_crop"],
+    )
 
 
 def build(model, out, root="models"):

@@ -1,7 +1,8 @@
 """Draw web/page/example.png: faces in a row, with common/drawn/faces.py. Needs numpy and OpenCV.
 
-    python3 -m deploy.web.example
+python3 -m deploy.web.example
 """
+
 import os
 
 import cv2
@@ -24,7 +25,7 @@ def draw():
     sheet = np.full((side + 2 * GAP, len(cards) * (side + GAP) + GAP), PAPER, np.uint8)
     for i, card in enumerate(cards):
         left = GAP + i * (side + GAP)
-        sheet[GAP:GAP + side, left:left + side] = card
+        sheet[GAP : GAP + side, left : left + side] = card
     return sheet
 
 

@@ -1,7 +1,8 @@
 """Take the README's picture of the page, on its drawn faces, in headless Chromium. `env/run --web -m deploy.web.screenshot`.
 
-    python -m deploy.web.screenshot --model models/resnet20_votes
+python -m deploy.web.screenshot --model models/resnet20_votes
 """
+
 import argparse
 import os
 import tempfile

@@ -1,7 +1,8 @@
 """Show the packed page on this machine alone.
 
-    python3 -m deploy.web.serve --port 8000
+python3 -m deploy.web.serve --port 8000
 """
+
 import argparse
 import errno
 import functools
@@ -15,12 +16,21 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ADDRESS = "127.0.0.1"
 # The browser itself refuses the page, and its worker, whatever is not here: no other address can be asked or told anything.
 # It stands in the page too, for hosts that send no headers.
-PAGE_POLICY = "; ".join([
-    "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "worker-src 'self' blob:", "style-src 'self'", "connect-src 'self'",
-    "img-src 'self'", "media-src blob:", "base-uri 'none'", "form-action 'none'"])
+PAGE_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self' 'wasm-unsafe-eval'",
+        "worker-src 'self' blob:",
+        "style-src 'self'",
+        "connect-src 'self'",
+        "img-src 'self'",
+        "media-src blob:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+)
 POLICY = PAGE_POLICY + "; frame-ancestors 'none'"  # which counts in headers alone
-HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
-           "Cache-Control": "no-cache"}
+HEADERS = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
 
 

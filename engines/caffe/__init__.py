@@ -1,4 +1,5 @@
 """Real Caffe: training (engine), testing (network), what its Data layer makes of a built set (data). Only here is caffe imported."""
+
 from __future__ import annotations
 
 import os
@@ -13,6 +14,5 @@ def load() -> ModuleType:
     try:
         import caffe
     except ImportError as reason:
-        raise errors.Fail("no Caffe in this Python (%s): run `make env`, and start this with env/run, as in `env/run python3 -m ...`"
-                          % reason) from None
+        raise errors.Fail("no Caffe in this Python (%s): run `make env`, and start this with env/run, as in `env/run python3 -m ...`" % reason) from None
     return caffe

@@ -1,7 +1,8 @@
 """Hold a built set against Caffe's Data layer: for the centre crop it must yield the arrays that testing makes itself.
 
-    env/run python3 -m engines.caffe.data data/ferplus
+env/run python3 -m engines.caffe.data data/ferplus
 """
+
 import os
 import sys
 import tempfile
@@ -43,9 +44,11 @@ def compare_with_caffe(folder, part, again):
 @errors.main
 def main():
     for folder in sys.argv[1:]:
-        for part in sorted(name[:-len("_lmdb")] for name in os.listdir(folder) if name.endswith("_lmdb")):
-            print("%s %-5s Caffe's Data layer gives testing's own centre crops of the first %d images" % (
-                folder, part, compare_with_caffe(folder, part, lmdbs.remedy(folder + "/part"))))
+        for part in sorted(name[: -len("_lmdb")] for name in os.listdir(folder) if name.endswith("_lmdb")):
+            print(
+                "%s %-5s Caffe's Data layer gives testing's own centre crops of the first %d images"
+                % (folder, part, compare_with_caffe(folder, part, lmdbs.remedy(folder + "/part")))
+            )
 
 
 if __name__ == "__main__":

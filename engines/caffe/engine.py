@@ -2,6 +2,7 @@
 Losses and weights equal those of the stock `caffe train` on the same solver. Validation is ours, because a solver that
 tests by itself keeps the results to itself; it draws no random number (only the TRAIN phase crops at random).
 """
+
 import math
 import os
 import re
@@ -18,7 +19,7 @@ from engines import doctor
 from engines.caffe import load
 from netgen import nets
 
-NEVER = 2 ** 31 - 1  # an interval that no run reaches
+NEVER = 2**31 - 1  # an interval that no run reaches
 
 
 def make(solver, net, folder):
@@ -117,9 +118,14 @@ class CaffeEngine:
     def versions(self):
         caffe = load()
 
-        return {"caffe": caffe.__version__, "caffe_from": os.path.dirname(caffe.__file__), "blas": _blas(),
-                "numpy": np.__version__, "python": sys.version.split()[0],
-                "blas_settings": parallel.blas_settings()}
+        return {
+            "caffe": caffe.__version__,
+            "caffe_from": os.path.dirname(caffe.__file__),
+            "blas": _blas(),
+            "numpy": np.__version__,
+            "python": sys.version.split()[0],
+            "blas_settings": parallel.blas_settings(),
+        }
 
 
 def _blas():

@@ -3,6 +3,7 @@
 Caffe's convolutions of these small networks gain nothing from a BLAS with many threads. Testing therefore runs one
 process a core, each with one BLAS thread and a net of its own, and deals the images out to them in batches.
 """
+
 import contextlib
 import multiprocessing
 import os
@@ -44,7 +45,7 @@ class Network:
 
     def probabilities(self, shown):
         """The softmax outputs, float32 N x classes, of N crops (float32 N x C x H x W, mean subtracted)."""
-        parts = [self._forward(shown[i:i + CROPS_AT_ONCE]) for i in range(0, len(shown), CROPS_AT_ONCE)]
+        parts = [self._forward(shown[i : i + CROPS_AT_ONCE]) for i in range(0, len(shown), CROPS_AT_ONCE)]
         return np.concatenate(parts)
 
     def _forward(self, shown):

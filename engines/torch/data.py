@@ -4,6 +4,7 @@
 and crops a whole batch there. The crops of batch number N follow from the seed and N alone, so that a run continues
 exactly by setting `batches`, and both give the same batches, byte for byte.
 """
+
 import itertools
 
 import numpy as np
@@ -15,8 +16,7 @@ from common.caffe import messages as m
 from engines.torch import device as devices
 from engines.torch import layers
 
-KNOWN = {"data_param": {"source", "batch_size", "backend", "prefetch"},
-         "transform_param": {"scale", "mirror", "crop_size", "mean_file", "mean_value"}}
+KNOWN = {"data_param": {"source", "batch_size", "backend", "prefetch"}, "transform_param": {"scale", "mirror", "crop_size", "mean_file", "mean_value"}}
 
 
 class Data:
@@ -67,8 +67,8 @@ class Data:
         means = None if self.plain else np.empty(shape, np.float32)
         for i, value in enumerate(itertools.islice(self.entries, self.batch)):
             image, labels[i] = binary.read_datum(value)
-            place = np.s_[:, rows[i]:rows[i] + shape[2], columns[i]:columns[i] + shape[3]]
-            flip = np.s_[..., ::-1 if mirrored[i] else 1]
+            place = np.s_[:, rows[i] : rows[i] + shape[2], columns[i] : columns[i] + shape[3]]
+            flip = np.s_[..., :: -1 if mirrored[i] else 1]
             images[i] = image[place][flip]
             if means is not None:
                 means[i] = self.mean[place][flip]
@@ -129,11 +129,14 @@ class Resident(Data):
             image, labels[i] = binary.read_datum(value)
             images[i] = image.transpose(1, 2, 0)
         try:
-            self.images, self.labels, self.means = (torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in (
-                images, labels, self.mean.transpose(1, 2, 0)))
+            self.images, self.labels, self.means = (
+                torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in (images, labels, self.mean.transpose(1, 2, 0))
+            )
         except torch.OutOfMemoryError:
-            raise errors.Fail("%s (%.1f GB) does not fit on %s: stop what else runs there, or take DEVICE=cpu"
-                              % (self.layer.data_param.source, images.nbytes / 1e9, self.device)) from None
+            raise errors.Fail(
+                "%s (%.1f GB) does not fit on %s: stop what else runs there, or take DEVICE=cpu"
+                % (self.layer.data_param.source, images.nbytes / 1e9, self.device)
+            ) from None
         height, width = self.shapes()[self.layer.top[0]][2:]
         self.down, self.right = torch.arange(height, device=self.device), torch.arange(width, device=self.device)
 

@@ -1,4 +1,5 @@
 """Device and precision, in code that knows no make of device. Only the CPU has been run by us."""
+
 import ctypes
 import os
 import re
@@ -9,7 +10,7 @@ from common import errors, parallel
 from common.caffe import messages as m
 
 PRECISIONS = ("fp32", "tf32", "bf16")
-MALLOC = {-3: 32 << 20, -1: 2 ** 31 - 1, -2: 64 << 20, -8: 1}  # mmap threshold, trim threshold, padding, arenas
+MALLOC = {-3: 32 << 20, -1: 2**31 - 1, -2: 64 << 20, -8: 1}  # mmap threshold, trim threshold, padding, arenas
 
 
 def of_solver(solver):
@@ -23,8 +24,7 @@ def find(gpu):
         return torch.device("cpu")
     count = torch.accelerator.device_count() if torch.accelerator.is_available() else 0
     if gpu >= count:
-        raise errors.Fail("no GPU %d: PyTorch %s finds %d here; leave GPU and DEVICE out, or install its build for your GPU"
-                          % (gpu, torch.__version__, count))
+        raise errors.Fail("no GPU %d: PyTorch %s finds %d here; leave GPU and DEVICE out, or install its build for your GPU" % (gpu, torch.__version__, count))
     torch.accelerator.set_device_index(gpu)  # a graph is captured on the current device
     return torch.device(torch.accelerator.current_accelerator().type, gpu)
 

@@ -1,4 +1,5 @@
 """The PyTorch engine: the same solver, net, data and snapshots as Caffe's. Interface: training/__init__.py."""
+
 import os
 import platform
 
@@ -38,8 +39,10 @@ class TorchEngine:
         self.chunk = 1 if self.device.type == "cpu" else CHUNK
         dtype, kind = device.number_type(precision, self.device), data.Resident if on_device else data.Data
         seeds = [each.random_seed if each.random_seed >= 0 else int.from_bytes(os.urandom(4), "little") for each, _ in trials]
-        self.data = {phase: data.Batches([kind(net_facts.data_layer(net, phase), phase, seed, self.device, dtype)
-                                          for (_, net), seed in zip(trials, seeds)]) for phase in (m.TRAIN, m.TEST)}
+        self.data = {
+            phase: data.Batches([kind(net_facts.data_layer(net, phase), phase, seed, self.device, dtype) for (_, net), seed in zip(trials, seeds)])
+            for phase in (m.TRAIN, m.TEST)
+        }
         self.train_net = nets.Net(self.net, m.TRAIN, self.data[m.TRAIN].shapes(), self.device, seeds)
         self.blobs = self.train_net.blobs
         self.test_net = nets.Net(self.net, m.TEST, self.data[m.TEST].shapes(), blobs=self.blobs)
@@ -70,7 +73,7 @@ class TorchEngine:
     def _iterate(self, rate, drawn):
         """One iteration, with what `draw` of the data gave: changes tensors in place; adds to `losses`."""
         loss = self._loss(drawn)
-        gradient, = torch.autograd.grad(loss.sum(), self.blobs.values)
+        (gradient,) = torch.autograd.grad(loss.sum(), self.blobs.values)
         self.blobs.count_batch()
         self.solver.update(gradient, rate)
         self.losses += loss.detach()
@@ -116,8 +119,14 @@ class TorchEngine:
         self.blobs.load(weights, trial=trial)
 
     def versions(self):
-        return {"torch": torch.__version__, "device": self._device(), "precision": self.precision,
-                "python": platform.python_version(), "threads": torch.get_num_threads(), "cores": os.cpu_count()}
+        return {
+            "torch": torch.__version__,
+            "device": self._device(),
+            "precision": self.precision,
+            "python": platform.python_version(),
+            "threads": torch.get_num_threads(),
+            "cores": os.cpu_count(),
+        }
 
     def _device(self):
         if self.device.type == "cpu":

@@ -1,4 +1,5 @@
 """How blobs start: Caffe's fillers, drawn with NumPy, so that a seed gives the same weights on every device."""
+
 import math
 
 import numpy as np
@@ -6,13 +7,7 @@ import numpy as np
 from common import errors
 from engines.torch import layers
 
-KNOWN = {
-    "constant": {"value"},
-    "gaussian": {"mean", "std"},
-    "uniform": {"min", "max"},
-    "xavier": {"variance_norm"},
-    "msra": {"variance_norm"},
-}
+KNOWN = {"constant": {"value"}, "gaussian": {"mean", "std"}, "uniform": {"min", "max"}, "xavier": {"variance_norm"}, "msra": {"variance_norm"}}
 
 
 def fill(shape, filler, draw, where):

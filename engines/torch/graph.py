@@ -1,4 +1,5 @@
 """A training step as one CUDA graph: its hundreds of kernels are launched at once, which a net this small spends most of its time on."""
+
 import torch
 
 WARM = 3  # calls before the capture, in which libraries choose kernels and take their memory

@@ -6,6 +6,7 @@ blobs, and gives the top (float tensors, N x C x H x W unless said). Whatever fi
 T trials of a net are computed side by side: their channels lie one behind the other (N x TC x H x W), and a blob is T x its
 shape. Convolutions have T times the groups, so that no trial sees another's channels.
 """
+
 import math
 from collections import namedtuple
 
@@ -25,8 +26,9 @@ NO_EFFECT = {"engine", "force_nd_im2col"}  # which kernel computes, not what
 def build(layer, shapes, phase):
     """The Layer for a LayerParameter whose bottoms have `shapes`. Fail, by name, on what is not known."""
     if layer.type not in TYPES:
-        raise errors.Fail("layer %s: the PyTorch engine knows no layer type %s (it knows %s)"
-                          % (layer.name, layer.type, ", ".join(sorted(TYPES) + ["Data", "Input"])))
+        raise errors.Fail(
+            "layer %s: the PyTorch engine knows no layer type %s (it knows %s)" % (layer.name, layer.type, ", ".join(sorted(TYPES) + ["Data", "Input"]))
+        )
     make, known = TYPES[layer.type]
     check_fields(layer, known)
     return make(layer, shapes, phase)

@@ -3,6 +3,7 @@
 All blobs of a net lie in one flat tensor, so that one gradient and a few calls a step serve them all. Activations are
 channels-last, which PyTorch's kernels prefer; blobs have Caffe's order.
 """
+
 import math
 from collections import OrderedDict, namedtuple
 
@@ -67,8 +68,9 @@ class Blobs:
         views = self.split((self.values if flat is None else flat).detach())
         for name, given in arrays.items():
             if [a.shape for a in given] != self.shapes.get(name):
-                raise errors.Fail("layer %s has blobs of %s, this net wants %s: it is another network's file"
-                                  % (name, [a.shape for a in given], self.shapes.get(name)))
+                raise errors.Fail(
+                    "layer %s has blobs of %s, this net wants %s: it is another network's file" % (name, [a.shape for a in given], self.shapes.get(name))
+                )
             for view, array in zip(views[name], given):
                 view[trial].copy_(torch.from_numpy(array))
 

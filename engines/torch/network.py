@@ -2,6 +2,7 @@
 
 On a CPU one thread a core tests images of its own: threads that share each small convolution would mostly wait for another.
 """
+
 import contextlib
 from concurrent import futures
 
@@ -39,7 +40,7 @@ class TorchNetwork:
     @torch.inference_mode()
     def probabilities(self, shown):
         """The softmax outputs, float32 N x classes, of N crops (float32 N x C x H x W, mean subtracted)."""
-        return np.concatenate([self._forward(shown[i:i + self.at_once]) for i in range(0, len(shown), self.at_once)])
+        return np.concatenate([self._forward(shown[i : i + self.at_once]) for i in range(0, len(shown), self.at_once)])
 
     def _forward(self, shown):
         given = devices.to_device(shown, self.device).to(self.dtype, memory_format=torch.channels_last)
@@ -52,5 +53,4 @@ def tester(net, model, mean, folded=True, workers=None, gpu=None, precision="fp3
     network, size = TorchNetwork(net, model, folded, gpu, precision), net_facts.input_shape(net)[-1]
     workers = 1 if gpu is not None else workers or parallel.count()
     with futures.ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
-        yield lambda batches: parallel.deal(
-            pool, lambda images: crops.ten_crop_mean(network, images, mean, size), batches, 2 * workers)
+        yield lambda batches: parallel.deal(pool, lambda images: crops.ten_crop_mean(network, images, mean, size), batches, 2 * workers)

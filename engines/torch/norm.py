@@ -5,6 +5,7 @@ PyTorch's CPU kernel for channels-last tensors adds up the N*H*W values of a cha
 numbers: several pixels side by side), so that the same kernel sums many short columns, whose means and variances are then
 combined. Gradients are PyTorch's.
 """
+
 import torch
 import torch.nn.functional as F
 
@@ -29,8 +30,7 @@ def statistics(x):
     while count % (2 * side) == 0 and 2 * side * channels <= WIDTH:
         side *= 2
     # The running ones that it wants are not used; their type makes the results float32 for bf16 rows too.
-    means, variances = (t.view(side, channels) for t in torch.batch_norm_update_stats(
-        rows.view(count // side, -1), *torch.zeros(2, side * channels), 0.0))
+    means, variances = (t.view(side, channels) for t in torch.batch_norm_update_stats(rows.view(count // side, -1), *torch.zeros(2, side * channels), 0.0))
     mean = means.mean(0)
     return mean, variances.mean(0) + (means - mean).square_().mean(0)
 
@@ -50,5 +50,6 @@ class _Normalise(torch.autograd.Function):
     def backward(context, gradient):
         x, gamma, mean, inverse = context.saved_tensors
         of_x, of_gamma, of_beta = torch.ops.aten.native_batch_norm_backward(
-            gradient, x, gamma, None, None, mean, inverse, True, context.eps, [True, gamma is not None, gamma is not None])
+            gradient, x, gamma, None, None, mean, inverse, True, context.eps, [True, gamma is not None, gamma is not None]
+        )
         return of_x, None, None, of_gamma, of_beta, None

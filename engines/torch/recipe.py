@@ -4,6 +4,7 @@ The targets are the shares of an image's votes, and in part what teachers say of
 every image is altered anew each time, and what is tested and kept is an average of the run's weights. Nothing depends on the order of computation: batch
 number N and what happens to its images follow from the seed and N alone, so that a run continues exactly.
 """
+
 import functools
 import math
 import os
@@ -88,8 +89,7 @@ class RecipeEngine(engine.TorchEngine):
         """The averaged weights, with BatchNorm's statistics of plain training images, into the net that is tested."""
         own = self.blobs.values.detach().clone()
         self.blobs.values.copy_(self.average)
-        self.scorer.renew_statistics({"data": self._input(self.faces.plain(number, self.side()))}
-                                     for number in range(recipes.STATISTICS_BATCHES))
+        self.scorer.renew_statistics({"data": self._input(self.faces.plain(number, self.side()))} for number in range(recipes.STATISTICS_BATCHES))
         self.test_net.blobs.values.copy_(self.blobs.values.detach())
         self.blobs.values.copy_(own)
 
@@ -145,11 +145,12 @@ def _order(seed, epoch, count):
 
 def _votes(source, count):
     """FER+'s votes, int N x 10, of the images of an LMDB, from the table that data_prep wrote beside it."""
-    folder, part = os.path.split(source[:-len("_lmdb")])
+    folder, part = os.path.split(source[: -len("_lmdb")])
     lines = built.table(folder, part)
     if len(lines) != count:
-        raise errors.Fail("%s has not the votes of the %d images of %s: run `make data SRC=ferplus_votes`"
-                          % (os.path.join(folder, part + ".csv"), count, source))
+        raise errors.Fail(
+            "%s has not the votes of the %d images of %s: run `make data SRC=ferplus_votes`" % (os.path.join(folder, part + ".csv"), count, source)
+        )
     return built.votes(folder, part, lines)
 
 
@@ -161,8 +162,10 @@ def _answers(path, keys):
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         raise errors.Fail("%s is no scores file of a teacher: make it with `python3 -m evaluation.test --split train`" % path) from None
     if names != list(keys) or answers.shape != (len(keys), 8):
-        raise errors.Fail("%s is not of the images that are trained on: test the teacher again on this very set, "
-                          "`python3 -m evaluation.test --data data/ferplus_votes --split train`" % path)
+        raise errors.Fail(
+            "%s is not of the images that are trained on: test the teacher again on this very set, "
+            "`python3 -m evaluation.test --data data/ferplus_votes --split train`" % path
+        )
     return answers
 
 
@@ -200,8 +203,9 @@ def degrade(images, augment, draw, mean):
     if augment.jpeg:
         chosen, qualities = np.flatnonzero(draw.random(count) < augment.jpeg), draw.integers(*recipes.JPEG, count, endpoint=True)
         pixels = (images[chosen, 0] + mean).clamp(0, 255).round().to(torch.uint8).cpu().numpy()
-        seen = [cv2.imdecode(cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, int(qualities[i])])[1], cv2.IMREAD_GRAYSCALE)
-                for i, face in zip(chosen, pixels)]
+        seen = [
+            cv2.imdecode(cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, int(qualities[i])])[1], cv2.IMREAD_GRAYSCALE) for i, face in zip(chosen, pixels)
+        ]
         if seen:
             images[chosen, 0] = torch.from_numpy(np.stack(seen)).to(images) - mean
     return images

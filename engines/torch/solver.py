@@ -3,6 +3,7 @@
 Caffe's history holds the rate: history = rate * gradient + momentum * history. When the rate drops, what was gathered
 at the old rate goes on at its old size, unlike in PyTorch's own optimisers.
 """
+
 import torch
 
 from common import errors
@@ -13,9 +14,32 @@ from engines.torch import net as nets
 from netgen import solver as schedule
 
 KNOWN = {
-    "net", "type", "base_lr", "lr_policy", "gamma", "power", "stepsize", "stepvalue", "max_iter", "momentum", "weight_decay",
-    "regularization_type", "iter_size", "random_seed", "solver_mode", "device_id", "snapshot", "snapshot_prefix", "weights",
-    "test_iter", "test_interval", "test_initialization", "display", "average_loss", "snapshot_after_train"}
+    "net",
+    "type",
+    "base_lr",
+    "lr_policy",
+    "gamma",
+    "power",
+    "stepsize",
+    "stepvalue",
+    "max_iter",
+    "momentum",
+    "weight_decay",
+    "regularization_type",
+    "iter_size",
+    "random_seed",
+    "solver_mode",
+    "device_id",
+    "snapshot",
+    "snapshot_prefix",
+    "weights",
+    "test_iter",
+    "test_interval",
+    "test_initialization",
+    "display",
+    "average_loss",
+    "snapshot_after_train",
+}
 ONLY = {"type": ("SGD", "Nesterov"), "lr_policy": ("fixed", "step", "multistep", "poly"), "regularization_type": ("L2",), "iter_size": (1,)}
 
 
@@ -24,8 +48,7 @@ def check(solver):
     layers.refuse_fields(solver, KNOWN, "solver")
     for name, values in ONLY.items():
         if getattr(solver, name) not in values:
-            raise errors.Fail("solver: the PyTorch engine knows no %s %s (it knows %s)"
-                              % (name, getattr(solver, name), ", ".join(map(str, values))))
+            raise errors.Fail("solver: the PyTorch engine knows no %s %s (it knows %s)" % (name, getattr(solver, name), ", ".join(map(str, values))))
 
 
 class Solver:
@@ -59,8 +82,7 @@ class Solver:
     def save(self, path, learned_net, trial=0):
         """Write the solverstate that belongs to the caffemodel `learned_net`."""
         history = [binary.array_to_blob(a) for flat in self.kept for blobs in self.blobs.arrays(flat, trial).values() for a in blobs]
-        binary.write(path, m.SolverState(
-            iter=self.iter, learned_net=learned_net, current_step=_step(self.solver, self.iter), history=history))
+        binary.write(path, m.SolverState(iter=self.iter, learned_net=learned_net, current_step=_step(self.solver, self.iter), history=history))
 
     def restore(self, path, trial=0):
         """Continue from the solverstate at `path` and the caffemodel that it names. Fail where they are of another net."""
@@ -68,8 +90,9 @@ class Solver:
         arrays = iter([binary.blob_to_array(b) for b in state.history])
         shapes = [shape for each in self.blobs.shapes.values() for shape in each] * len(self.kept)
         if [tuple(b.shape.dim) for b in state.history] != shapes:
-            raise errors.Fail("%s is of another net or solver type: its history has %d blobs of other shapes than this net's %d"
-                              % (path, len(state.history), len(shapes)))
+            raise errors.Fail(
+                "%s is of another net or solver type: its history has %d blobs of other shapes than this net's %d" % (path, len(state.history), len(shapes))
+            )
         for flat in self.kept:
             self.blobs.load({name: [next(arrays) for _ in each] for name, each in self.blobs.shapes.items()}, flat, trial)
         load(self.blobs, state.learned_net, trial)

@@ -1,4 +1,5 @@
 """Trials side by side: each has the interface of an engine (engines/__init__.py), and one engine computes for all of them."""
+
 from engines.torch import engine
 
 

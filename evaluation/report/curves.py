@@ -1,16 +1,16 @@
 """Training curves from log.csv: loss, rate and validation accuracy over epochs, of one run or of several in one picture.
 
-    python3 -m evaluation.report.curves runs/resnet20_cifar10                    runs/resnet20_cifar10/curves.png
-    python3 -m evaluation.report.curves RUN RUN ... --out results/curves.png     all in one, and one beside each log
+python3 -m evaluation.report.curves runs/resnet20_cifar10                    runs/resnet20_cifar10/curves.png
+python3 -m evaluation.report.curves RUN RUN ... --out results/curves.png     all in one, and one beside each log
 """
+
 import argparse
 import os
 
 from common import errors, files, runs
 from evaluation.report import figures
 
-PANELS = (("loss", "training loss", "log"), ("rate", "learning rate", "log"),
-          ("validation_accuracy", "validation accuracy (%)", "linear"))
+PANELS = (("loss", "training loss", "log"), ("rate", "learning rate", "log"), ("validation_accuracy", "validation accuracy (%)", "linear"))
 DPI = 110
 LEGEND_FOR = 12  # more runs than that have no legend: it would hide them
 
@@ -31,8 +31,14 @@ def compose(logs):
             points = [(row["epoch"], row[column]) for row in rows if row[column] is not None]
             points = [(x, 100 * y if column == "validation_accuracy" else y) for x, y in points]
             few = column == "validation_accuracy" and len(points) < 40
-            ax.plot(*zip(*points) if points else ([], []), label=name, lw=1, marker="." if few else None,
-                    drawstyle="steps-pre" if column == "rate" else "default", color=_colour(number, len(logs)))
+            ax.plot(
+                *zip(*points) if points else ([], []),
+                label=name,
+                lw=1,
+                marker="." if few else None,
+                drawstyle="steps-pre" if column == "rate" else "default",
+                color=_colour(number, len(logs)),
+            )
         ax.set_yscale(scale)
         ax.set_ylabel(label)
         ax.grid(alpha=0.3)

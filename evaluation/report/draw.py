@@ -1,9 +1,10 @@
 """The paper's figures from our scores, and a reliability diagram, as PNG and SVG: `env/run --plain -m evaluation.report.draw fig2`.
 
-    python3 -m evaluation.report.draw fig2 --out results [--rows 8+11]           the confusion matrix of an ensemble (Figure 2)
-    python3 -m evaluation.report.draw fig3 --out results                         information density (Figure 3)
-    python3 -m evaluation.report.draw reliability --out results [--rows 8+11]    accuracy against confidence (beyond the paper)
+python3 -m evaluation.report.draw fig2 --out results [--rows 8+11]           the confusion matrix of an ensemble (Figure 2)
+python3 -m evaluation.report.draw fig3 --out results                         information density (Figure 3)
+python3 -m evaluation.report.draw reliability --out results [--rows 8+11]    accuracy against confidence (beyond the paper)
 """
+
 import argparse
 import io
 import os
@@ -25,7 +26,8 @@ def confusion(results, result, judgement):
         "accuracy %.2f%%%s" % (100 * judgement.accuracy, theirs[0]),
         "mean class accuracy %.2f%%%s" % (100 * judgement.mean_class, theirs[1]),
         "percent of each row, mean of %s" % all_results.some(judgement.trials, "trial"),
-        "%s; engine: %s" % (all_results.part(results), all_results.engines(results))]
+        "%s; engine: %s" % (all_results.part(results), all_results.engines(results)),
+    ]
     figure = figures.plt.figure(figsize=(6.4, 6.0))
     ax = figure.add_subplot(1, 1, 1)
     figures.confusion_matrix(ax, judgement.confusion / judgement.trials, facts.EXPRESSIONS, "percent")
@@ -57,8 +59,7 @@ def density(results):
     figure = figures.plt.figure(figsize=(6.4, 1.2 + 0.36 * len(bars)))
     ax = figure.add_subplot(1, 1, 1)
     figures.density_bars(ax, bars)
-    ax.set_title("ours: %s; engine: %s" % (all_results.part(results), all_results.engines(results)), loc="left",
-                 fontsize=8.5, fontweight="normal")
+    ax.set_title("ours: %s; engine: %s" % (all_results.part(results), all_results.engines(results)), loc="left", fontsize=8.5, fontweight="normal")
     figure.tight_layout()
     return figure
 
@@ -73,8 +74,7 @@ def reliability(results, result, judgement):
     figure = figures.plt.figure(figsize=(4.2, 4.5))
     ax = figure.add_subplot(1, 1, 1)
     figures.reliability(ax, judgement.bins, judgement.ece)
-    ax.set_title("%s\n%s\nengine: %s" % (result.title, all_results.part(results), all_results.engines(results)), loc="left",
-                 fontsize=8, fontweight="normal")
+    ax.set_title("%s\n%s\nengine: %s" % (result.title, all_results.part(results), all_results.engines(results)), loc="left", fontsize=8, fontweight="normal")
     figure.tight_layout()
     return figure
 

@@ -8,6 +8,7 @@
 Weighted ensembles are the future work that the paper announces. Weights and searches see the validation part only;
 what they choose is then tested on the split asked for.
 """
+
 import argparse
 import itertools
 import statistics
@@ -28,8 +29,7 @@ TOO_MANY = 100000  # ensembles that a search may have to try
 
 def average(members, weights=None):
     """The Scores of an ensemble: the members' probabilities averaged (`weights`: float, summing to 1; None: equally)."""
-    means = {name: np.average([getattr(s, name) for s in members], axis=0, weights=weights).astype(np.float32)
-             for name in ("probabilities", "one_crop")}
+    means = {name: np.average([getattr(s, name) for s in members], axis=0, weights=weights).astype(np.float32) for name in ("probabilities", "one_crop")}
     return members[0]._replace(**means)
 
 
@@ -43,8 +43,15 @@ def result(members, found, paper=None):
         else:
             trials[trial] = average([found[row.key][trial] for row in members])
     alone = len(members) == 1
-    return Result("+".join(row.key for row in members), members[0].title if alone else title(members),
-                  sum(row.parameters for row in members), paper, members, trials, missing)
+    return Result(
+        "+".join(row.key for row in members),
+        members[0].title if alone else title(members),
+        sum(row.parameters for row in members),
+        paper,
+        members,
+        trials,
+        missing,
+    )
 
 
 def title(members):
@@ -62,8 +69,14 @@ def choose_weights(members):
         return -np.log(mixed).mean(), -(right / mixed[:, None]).mean(axis=0)
 
     k = len(members)
-    solved = optimize.minimize(loss, np.full(k, 1 / k), jac=True, method="SLSQP", bounds=[(0, 1)] * k,
-                               constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(k)})
+    solved = optimize.minimize(
+        loss,
+        np.full(k, 1 / k),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * k,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(k)},
+    )
     weights = np.clip(solved.x, 0, None)
     return weights / weights.sum()
 
@@ -104,8 +117,7 @@ def report(result, runs, weights=None):
         lines.append("  trial %d   %6.2f%%%s" % (trial, accuracy, chosen))
     values = list(accuracies.values())
     spread = " (standard deviation %.2f)" % statistics.stdev(values) if len(values) > 1 else ""
-    lines.append("  mean      %6.2f%%%s, information density %.1f" % (
-        statistics.mean(values), spread, statistics.mean(values) / (result.parameters / 1e6)))
+    lines.append("  mean      %6.2f%%%s, information density %.1f" % (statistics.mean(values), spread, statistics.mean(values) / (result.parameters / 1e6)))
     return "\n".join(lines)
 
 
@@ -113,8 +125,10 @@ def require_trials(result, runs):
     """Fail with the commands that are missing when no trial of `result` is whole."""
     if not result.trials:
         row = result.missing[1][0]
-        raise errors.Fail("ROWS=%s has no trial with scores of all its rows in the split %s: the first that lacks is row %s, "
-                          "`%s`" % (result.key, runs.split, row.key, rows.fill(row, 1, runs)))
+        raise errors.Fail(
+            "ROWS=%s has no trial with scores of all its rows in the split %s: the first that lacks is row %s, "
+            "`%s`" % (result.key, runs.split, row.key, rows.fill(row, 1, runs))
+        )
 
 
 def millions(text):
@@ -170,12 +184,14 @@ def _within(everything, validation, budget):
     candidates = [row for row in everything if all(t in found[row.key] for t in trials)]
     affordable = [row for row in candidates if row.parameters <= budget * 1e6]
     if not affordable:
-        raise errors.Fail("no row of at most %.3f million parameters has scores of all its trials (%s) in the split valid"
-                          % (budget, ", ".join(map(str, trials))))
+        raise errors.Fail(
+            "no row of at most %.3f million parameters has scores of all its trials (%s) in the split valid" % (budget, ", ".join(map(str, trials)))
+        )
     members, accuracy, tried = search(affordable, found, budget * 1e6, trials)
-    print("beyond the paper: of %d ensembles of rows %s with at most %g million parameters, %s is best on the validation part, "
-          "%.2f%% there" % (tried, ", ".join(row.key for row in affordable), budget, "+".join(row.key for row in members),
-                            100 * accuracy))
+    print(
+        "beyond the paper: of %d ensembles of rows %s with at most %g million parameters, %s is best on the validation part, "
+        "%.2f%% there" % (tried, ", ".join(row.key for row in affordable), budget, "+".join(row.key for row in members), 100 * accuracy)
+    )
     short = [row.key for row in everything if found[row.key] and row not in candidates]
     if short:
         print("left out, as they lack some of the trials %s there: rows %s" % (", ".join(map(str, trials)), ", ".join(short)))

@@ -2,6 +2,7 @@
 
 Colours are Okabe and Ito's, which colour-blind people tell apart; right and wrong differ by a mark as well.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -16,10 +17,8 @@ from matplotlib.ticker import PercentFormatter
 
 # What a theme decides: ink, lines, faint lines, paper, the end of the confusion matrix's colours, right, wrong, bars.
 Theme = namedtuple("Theme", "ink grey pale paper full right wrong bars")
-LIGHT = Theme("#222222", "#6b6b6b", "#d9d9d9", "#ffffff", "#08519c", "#00795a", "#c44900",
-              ("#0072b2", "#8c8c8c", "#e69f00", "#cc79a7"))
-DARK = Theme("#e8e8e6", "#a3a3a3", "#454a52", "#16191d", "#8cc8f5", "#3fc79f", "#ff9a5c",
-             ("#56b4e9", "#9a9a9a", "#e69f00", "#e29cc4"))
+LIGHT = Theme("#222222", "#6b6b6b", "#d9d9d9", "#ffffff", "#08519c", "#00795a", "#c44900", ("#0072b2", "#8c8c8c", "#e69f00", "#cc79a7"))
+DARK = Theme("#e8e8e6", "#a3a3a3", "#454a52", "#16191d", "#8cc8f5", "#3fc79f", "#ff9a5c", ("#56b4e9", "#9a9a9a", "#e69f00", "#e29cc4"))
 FONT = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -38,9 +37,16 @@ def style(theme: Theme = LIGHT) -> Iterator[None]:
     global _theme
     matplotlib.use("Agg")  # no display needed
     before, _theme = _theme, theme
-    colours = {"text.color": theme.ink, "axes.labelcolor": theme.ink, "xtick.color": theme.ink, "ytick.color": theme.ink,
-               "axes.edgecolor": theme.grey, "axes.facecolor": theme.paper, "figure.facecolor": theme.paper,
-               "savefig.facecolor": theme.paper}
+    colours = {
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+        "axes.edgecolor": theme.grey,
+        "axes.facecolor": theme.paper,
+        "figure.facecolor": theme.paper,
+        "savefig.facecolor": theme.paper,
+    }
     try:
         with plt.rc_context(dict(FONT, **colours)):
             yield
@@ -66,8 +72,16 @@ def confusion_matrix(ax: plt.Axes, counts: np.ndarray, classes: Sequence[str], a
     for (row, column), count in np.ndenumerate(counts):
         if count:
             text = "{:,}".format(count) if annotate == "counts" else "%.1f" % (100 * shares[row, column])
-            ax.text(column, row, text, ha="center", va="center", fontsize=9,
-                    fontweight="bold" if row == column else "normal", color=_ink_on(colours(shares[row, column])))
+            ax.text(
+                column,
+                row,
+                text,
+                ha="center",
+                va="center",
+                fontsize=9,
+                fontweight="bold" if row == column else "normal",
+                color=_ink_on(colours(shares[row, column])),
+            )
     ax.set_xticks(range(len(classes)))
     ax.set_yticks(range(len(classes)))
     ax.set_xticklabels(classes, rotation=40, ha="right", rotation_mode="anchor")
@@ -99,11 +113,11 @@ def face_grid(ax: plt.Axes, images: np.ndarray, truths: np.ndarray, predictions:
         ax.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(left, left + cell, top + cell, top), interpolation="bilinear")
         ax.add_patch(plt.Rectangle((left, top), cell, cell, fill=False, edgecolor=colour, linewidth=2))
         mark = "\u2713" if truth == prediction else "\u2717"
-        ax.text(left + cell / 2, top + cell + 0.15, "%s %s" % (mark, classes[prediction]), color=colour, fontsize=7,
-                ha="center", va="center", fontweight="bold")
+        ax.text(
+            left + cell / 2, top + cell + 0.15, "%s %s" % (mark, classes[prediction]), color=colour, fontsize=7, ha="center", va="center", fontweight="bold"
+        )
         if truth != prediction:
-            ax.text(left + cell / 2, top + cell + 0.33, "is %s" % classes[truth], color=_theme.ink, fontsize=7, ha="center",
-                    va="center")
+            ax.text(left + cell / 2, top + cell + 0.33, "is %s" % classes[truth], color=_theme.ink, fontsize=7, ha="center", va="center")
     ax.set_xlim(-0.05, columns * (cell + gap) - gap + 0.05)
     ax.set_ylim(rows * step - 0.05, -0.05)
     ax.set_aspect("equal")
@@ -118,8 +132,15 @@ def accuracy_bars(ax: plt.Axes, names: Sequence[str], right: Sequence[int], tota
     for place, hit, n in zip(places, right, total):
         inside = hit / n > 0.45
         text = "{:.1f}%   {:,.0f} of {:,.0f}".format(100 * hit / n, hit, n)
-        ax.text(hit / n + (-0.015 if inside else 0.015), place, text, va="center", ha="right" if inside else "left",
-                color=_theme.paper if inside else _theme.ink, fontweight="bold")
+        ax.text(
+            hit / n + (-0.015 if inside else 0.015),
+            place,
+            text,
+            va="center",
+            ha="right" if inside else "left",
+            color=_theme.paper if inside else _theme.ink,
+            fontweight="bold",
+        )
     if chance is not None:
         ax.axvline(chance, color=_theme.ink, linewidth=1, linestyle=(0, (3, 2)))
         ax.text(chance + 0.008, len(names) - 0.5, "chance", fontsize=7.5, color=_theme.ink, va="top")

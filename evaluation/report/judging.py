@@ -5,6 +5,7 @@
 
 scikit-learn, statsmodels and scipy compute what they have.
 """
+
 import argparse
 import functools
 import os
@@ -20,8 +21,7 @@ from evaluation.report import ensemble, rows
 from paper import facts, ours
 
 # Over the trials of a result: means of the trials, intervals over images. A stratum is (name, n, accuracy).
-Judgement = namedtuple("Judgement", "n trials accuracy interval mean_class mean_class_interval one_crop per_class ece bins "
-                                    "confusion strata")
+Judgement = namedtuple("Judgement", "n trials accuracy interval mean_class mean_class_interval one_crop per_class ece bins confusion strata")
 # What is known of a part's images beside their scores; each is None where its file is not there.
 # names: set of the part's image names; votes: name -> int 8; duplicates: set of names.
 Annotations = namedtuple("Annotations", "names votes duplicates")
@@ -36,15 +36,19 @@ def judge(result, annotations):
     probabilities = np.concatenate([s.probabilities for s in trials])
     _, bins = calibration(labels, probabilities)
     return Judgement(
-        n=len(first.labels), trials=len(trials),
-        accuracy=right.mean(), interval=interval(first.labels, right),
+        n=len(first.labels),
+        trials=len(trials),
+        accuracy=right.mean(),
+        interval=interval(first.labels, right),
         mean_class=np.mean([metrics.mean_class_accuracy(s.labels, s.probabilities) for s in trials]),
         mean_class_interval=interval(first.labels, right, per_class=True),
         one_crop=np.mean([metrics.accuracy(s.labels, s.one_crop) for s in trials]),
         per_class=_mean_per_class(trials),
-        ece=np.mean([calibration(s.labels, s.probabilities)[0] for s in trials]), bins=bins,
+        ece=np.mean([calibration(s.labels, s.probabilities)[0] for s in trials]),
+        bins=bins,
         confusion=sum(metrics.confusion(s.labels, s.probabilities) for s in trials),
-        strata=strata(first, right, annotations))
+        strata=strata(first, right, annotations),
+    )
 
 
 def share_right(result):
@@ -56,8 +60,7 @@ def share_right(result):
 def _mean_per_class(trials):
     """metrics.per_class, each figure the mean of the trials."""
     each = [metrics.per_class(s.labels, s.probabilities, s.classes) for s in trials]
-    return [dict(lines[0], **{key: np.mean([line[key] for line in lines]) for key in ("precision", "recall", "f1")})
-            for lines in zip(*each)]
+    return [dict(lines[0], **{key: np.mean([line[key] for line in lines]) for key in ("precision", "recall", "f1")}) for lines in zip(*each)]
 
 
 def strata(scores, right, annotations):
@@ -155,13 +158,13 @@ def report(result, judgement):
         share % ("accuracy, ten crops", 100 * j.accuracy) + between % tuple(100 * x for x in j.interval),
         share % ("accuracy, one crop", 100 * j.one_crop),
         share % ("mean class accuracy", 100 * j.mean_class) + between % tuple(100 * x for x in j.mean_class_interval),
-        share % ("expected calibration error", 100 * j.ece)]
+        share % ("expected calibration error", 100 * j.ece),
+    ]
     lines += [share % (name, 100 * accuracy) + "   n = %d" % n for name, n, accuracy in j.strata]
     if not j.strata:
         lines.append("(no figures without duplicates or by agreement: the data set's tables are not there, or of other images)")
     lines += ["", "%-12s %5s %10s %8s %8s" % ("class", "n", "precision", "recall", "F1")]
-    lines += ["%-12s %5d %9.1f%% %7.1f%% %7.1f%%" % (c["name"], c["n"], 100 * c["precision"], 100 * c["recall"], 100 * c["f1"])
-              for c in j.per_class]
+    lines += ["%-12s %5d %9.1f%% %7.1f%% %7.1f%%" % (c["name"], c["n"], 100 * c["precision"], 100 * c["recall"], 100 * c["f1"]) for c in j.per_class]
     return "\n".join(lines)
 
 
@@ -170,8 +173,9 @@ def mcnemar_report(first, second):
     lines = ["McNemar's exact test, %s against %s" % (first.title, second.title)]
     for trial in sorted(set(first.trials) & set(second.trials)):
         a, b = first.trials[trial], second.trials[trial]
-        lines.append("  trial %d   right in the first only %4d, in the second only %4d, p = %.2g" % (
-            (trial,) + mcnemar(a.labels, a.probabilities, b.probabilities)))
+        lines.append(
+            "  trial %d   right in the first only %4d, in the second only %4d, p = %.2g" % ((trial,) + mcnemar(a.labels, a.probabilities, b.probabilities))
+        )
     return "\n".join(lines)
 
 

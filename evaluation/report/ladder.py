@@ -6,6 +6,7 @@
 
 Rungs and seeds are paper/recipe.py's. Accuracies are by FER+'s own majority rule on PublicTest, of one crop and of the mirrored pair.
 """
+
 import argparse
 import csv
 import os
@@ -66,8 +67,22 @@ def _line(made, data, rung, seed):
     if kept.get("state") != "finished" or not os.path.exists(scores):
         return None
     figures = next(each for each in votes.figures(scores_file.read(scores), data) if each["rule"] == votes.FERPLUS)
-    return dict(zip(COLUMNS, (rung, str(seed), str(recipe.RUNGS[rung].epochs), "%.2f" % (100 * figures["one_crop"]), "%.2f" % (100 * figures["ten_crops"]),
-                              str(figures["n"]), kept["inputs"]["engine"], str(kept["sessions"][-1]["git_commit"]), "%.1f" % (kept["seconds"] / 60))))
+    return dict(
+        zip(
+            COLUMNS,
+            (
+                rung,
+                str(seed),
+                str(recipe.RUNGS[rung].epochs),
+                "%.2f" % (100 * figures["one_crop"]),
+                "%.2f" % (100 * figures["ten_crops"]),
+                str(figures["n"]),
+                kept["inputs"]["engine"],
+                str(kept["sessions"][-1]["git_commit"]),
+                "%.1f" % (kept["seconds"] / 60),
+            ),
+        )
+    )
 
 
 def write(path, lines):
@@ -79,33 +94,87 @@ def write(path, lines):
 
 def write_rules(args, missing):
     rules, root, votes_data = Rules(args), args.work, os.path.join(args.data, "ferplus_votes")
-    nets = rules.add(root + "/nets", [], rules.python("netgen", "--root", root, "--rungs"), ["mkdir", "-p", root + "/data"],
-                     ["ln", "-sfn", os.path.abspath(votes_data), root + "/data/ferplus_votes"], ["touch", root + "/nets"])
-    answers = rules.add(root + "/teacher/scores_train.npz", [], rules.python(
-        "evaluation.test", "--deploy", args.teacher + "/deploy.prototxt", "--weights", args.teacher + "/net.caffemodel", "--data", votes_data,
-        "--split", "train", "--engine", "torch", "--out", root + "/teacher"))
+    nets = rules.add(
+        root + "/nets",
+        [],
+        rules.python("netgen", "--root", root, "--rungs"),
+        ["mkdir", "-p", root + "/data"],
+        ["ln", "-sfn", os.path.abspath(votes_data), root + "/data/ferplus_votes"],
+        ["touch", root + "/nets"],
+    )
+    answers = rules.add(
+        root + "/teacher/scores_train.npz",
+        [],
+        rules.python(
+            "evaluation.test",
+            "--deploy",
+            args.teacher + "/deploy.prototxt",
+            "--weights",
+            args.teacher + "/net.caffemodel",
+            "--data",
+            votes_data,
+            "--split",
+            "train",
+            "--engine",
+            "torch",
+            "--out",
+            root + "/teacher",
+        ),
+    )
     goals = []
     for rung, seed in missing:
         made = folder(root, rung, seed)
         taught = [answers] if rung in recipe.TAUGHT else []
-        final = rules.add(os.path.join(made, runs.FINAL), [nets] + taught, rules.training(
-            "%s/solvers/%s.prototxt" % (root, rung), made, "--recipe", rung, "--trial", seed, *(["--teacher"] + taught if taught else [])))
-        goals.append(rules.add(os.path.join(made, "scores_%s.npz" % SPLIT), [final], rules.python(
-            "evaluation.test", "--deploy", "%s/prototxt/%s_deploy.prototxt" % (root, rung), "--weights", final, "--data", votes_data, "--split", SPLIT,
-            "--engine", "torch", "--resize", recipe.side(recipe.RUNGS[rung]))))
+        final = rules.add(
+            os.path.join(made, runs.FINAL),
+            [nets] + taught,
+            rules.training("%s/solvers/%s.prototxt" % (root, rung), made, "--recipe", rung, "--trial", seed, *(["--teacher"] + taught if taught else [])),
+        )
+        goals.append(
+            rules.add(
+                os.path.join(made, "scores_%s.npz" % SPLIT),
+                [final],
+                rules.python(
+                    "evaluation.test",
+                    "--deploy",
+                    "%s/prototxt/%s_deploy.prototxt" % (root, rung),
+                    "--weights",
+                    final,
+                    "--data",
+                    votes_data,
+                    "--split",
+                    SPLIT,
+                    "--engine",
+                    "torch",
+                    "--resize",
+                    recipe.side(recipe.RUNGS[rung]),
+                ),
+            )
+        )
     rules.write(args.rules, goals)
 
 
 def report(lines):
     """Every run's line beside the mean of the base's, as text."""
     base = next(iter(recipe.RUNGS))
-    means = [statistics.mean(float(line[name]) for (rung, _), line in lines.items() if rung == base) if (base, 1) in lines else None
-             for name in ("one_crop", "pair")]
+    means = [
+        statistics.mean(float(line[name]) for (rung, _), line in lines.items() if rung == base) if (base, 1) in lines else None for name in ("one_crop", "pair")
+    ]
     columns = [table.column(name) for name in ("rung", "seed", "one crop", "beside the base", "mirrored pair", "beside", "minutes")]
-    body = [[rung, seed, line["one_crop"], _beside(line["one_crop"], means[0]), line["pair"], _beside(line["pair"], means[1]), line["minutes"]]
-            for (rung, seed), line in lines.items()]
-    whole = table.Table("ladder", "The ladder of paper/recipe.py (docs/decisions.md, 2)", "accuracy in percent, PublicTest, FER+'s majority, n = %s; %d epochs" % (
-        ", ".join(sorted({line["n"] for line in lines.values()})) or "-", recipe.LADDER_EPOCHS), columns, body, [], [])
+    body = [
+        [rung, seed, line["one_crop"], _beside(line["one_crop"], means[0]), line["pair"], _beside(line["pair"], means[1]), line["minutes"]]
+        for (rung, seed), line in lines.items()
+    ]
+    whole = table.Table(
+        "ladder",
+        "The ladder of paper/recipe.py (docs/decisions.md, 2)",
+        "accuracy in percent, PublicTest, FER+'s majority, n = %s; %d epochs"
+        % (", ".join(sorted({line["n"] for line in lines.values()})) or "-", recipe.LADDER_EPOCHS),
+        columns,
+        body,
+        [],
+        [],
+    )
     missing = ["%s seed %d" % key for key in planned() if key not in lines]
     return table.to_text(whole).rstrip() + ("\n\nmissing: %s (`make study OF=ladder`)" % ", ".join(missing) if missing else "")
 

@@ -5,6 +5,7 @@
 What it shows is gathered here and laid out by page.html (Jinja2). Pictures are inlined, each figure in a light and a
 dark form.
 """
+
 import argparse
 import base64
 import datetime
@@ -41,15 +42,31 @@ def context(results, data_folder, commit=""):
     best = draw.figure2_result(results)
     worst, right, why_not = examples(best, data_folder, results.runs.split)
     return dict(
-        results=results, part=all_results.part(results), engines=all_results.engines(results),
-        epochs=all_results.epochs(results), made=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        commit=commit, manifest=_manifest(data_folder), synthetic="synthetic" in results.engines,
-        missing=all_results.missing(results), trials=len(facts.TRIALS),
+        results=results,
+        part=all_results.part(results),
+        engines=all_results.engines(results),
+        epochs=all_results.epochs(results),
+        made=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        commit=commit,
+        manifest=_manifest(data_folder),
+        synthetic="synthetic" in results.engines,
+        missing=all_results.missing(results),
+        trials=len(facts.TRIALS),
         tables=[make(results) for make in (tables.table2, tables.table3, tables.table4)],
-        judging=judging_table(tested, judged), strata=strata_table(tested, judged), mcnemar=mcnemar_table(results),
-        best=best, best_judged=judged[best.key],
-        per_class=per_class_table(judged[best.key]), pictures=pictures(results, best, judged[best.key]),
-        worst=worst, right=right, why_not=why_not, curves=training_curves(results), ours=ours, facts=facts)
+        judging=judging_table(tested, judged),
+        strata=strata_table(tested, judged),
+        mcnemar=mcnemar_table(results),
+        best=best,
+        best_judged=judged[best.key],
+        per_class=per_class_table(judged[best.key]),
+        pictures=pictures(results, best, judged[best.key]),
+        worst=worst,
+        right=right,
+        why_not=why_not,
+        curves=training_curves(results),
+        ours=ours,
+        facts=facts,
+    )
 
 
 def pictures(results, best, judgement):
@@ -65,8 +82,7 @@ def pictures(results, best, judgement):
 def training_curves(results):
     """Pictures of the runs' logs: pretraining, and fine-tuning with one trial of each row. Only those that there are."""
     pretraining = {rows.pretraining_folder(row, results.runs): row.title for row in results.rows}
-    tuned = {experiments.trial(r.members[0].folder, t): "row %s, trial %d" % (r.key, t)
-             for r in results.single for t in sorted(r.trials)[:1]}
+    tuned = {experiments.trial(r.members[0].folder, t): "row %s, trial %d" % (r.key, t) for r in results.single for t in sorted(r.trials)[:1]}
     found = []
     for words, folders in (("Pretraining", pretraining), ("Training on FER+, one trial of each row", tuned)):
         logs = [(name, runs.read_log(os.path.join(folder, "log.csv"))) for folder, name in folders.items() if folder]
@@ -92,11 +108,21 @@ def data_uri(content, kind):
 
 def judging_table(tested, judged):
     """What judges every row and ensemble that has scores."""
-    columns = [column("rows"), column("method"), column("accuracy", PERCENT), column("95% interval"),
-               column("mean class", PERCENT), column("95% interval"), column("one crop", PERCENT), column("ECE", PERCENT),
-               column("n", "{:,}")]
-    lines = [[r.key, r.title, 100 * j.accuracy, _between(j.interval), 100 * j.mean_class, _between(j.mean_class_interval),
-              100 * j.one_crop, 100 * j.ece, j.n] for r, j in ((r, judged[r.key]) for r in tested)]
+    columns = [
+        column("rows"),
+        column("method"),
+        column("accuracy", PERCENT),
+        column("95% interval"),
+        column("mean class", PERCENT),
+        column("95% interval"),
+        column("one crop", PERCENT),
+        column("ECE", PERCENT),
+        column("n", "{:,}"),
+    ]
+    lines = [
+        [r.key, r.title, 100 * j.accuracy, _between(j.interval), 100 * j.mean_class, _between(j.mean_class_interval), 100 * j.one_crop, 100 * j.ece, j.n]
+        for r, j in ((r, judged[r.key]) for r in tested)
+    ]
     return Table("judging", "Intervals and calibration", "", columns, lines, [], [])
 
 
@@ -150,7 +176,7 @@ def examples(result, data_folder, split):
     confidence, predicted = s.probabilities.max(axis=1), s.probabilities.argmax(axis=1)
     order = np.argsort(-confidence, kind="stable")
     wrong = [i for i in order if predicted[i] != s.labels[i]][:EXAMPLES]
-    by_class = [[i for i in order if predicted[i] == c == s.labels[i]][:EXAMPLES // len(s.classes)] for c in range(len(s.classes))]
+    by_class = [[i for i in order if predicted[i] == c == s.labels[i]][: EXAMPLES // len(s.classes)] for c in range(len(s.classes))]
     right = [i for some in by_class for i in some]
     try:
         return [_examples(s, some, data_folder, split) for some in (wrong, right)] + [None]
@@ -168,9 +194,16 @@ def _examples(s, chosen, data_folder, split):
     strangers = [i for i in chosen if s.names[i] and names.get(str(s.keys[i]), s.names[i]) != s.names[i]]
     if strangers:
         raise errors.Fail("the scores are not of the images in %s" % folder)
-    return [Example(data_uri(_png(image), "image/png"), str(s.names[i] or s.keys[i]), s.classes[s.labels[i]],
-                    s.classes[s.probabilities[i].argmax()], 100 * s.probabilities[i].max())
-            for image, i in zip(found, chosen)]
+    return [
+        Example(
+            data_uri(_png(image), "image/png"),
+            str(s.names[i] or s.keys[i]),
+            s.classes[s.labels[i]],
+            s.classes[s.probabilities[i].argmax()],
+            100 * s.probabilities[i].max(),
+        )
+        for image, i in zip(found, chosen)
+    ]
 
 
 def _png(image):
@@ -188,8 +221,9 @@ def _manifest(data_folder):
 
 def render(values):
     """The page as text."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     environment.filters["thousands"] = "{:,}".format
     environment.globals.update(cell=table.cell, shown=table.shown, is_text=table.is_text, some=all_results.some)
     return environment.get_template("page.html").render(**values)

@@ -1,4 +1,5 @@
 """What the report is made from: every row and every ensemble of the paper, with the scores that are there."""
+
 from collections import Counter, namedtuple
 
 from evaluation.report import ensemble, rows
@@ -51,8 +52,7 @@ def file_name(results, *words):
 def subtitle(results):
     """What the figures are of, in one line."""
     short = "; short runs: %s" % epochs(results) if epochs(results) else ""
-    return "accuracy in percent, ten crops; %s; engine: %s; runs in %s%s" % (
-        part(results), engines(results), results.runs.folder, short)
+    return "accuracy in percent, ten crops; %s; engine: %s; runs in %s%s" % (part(results), engines(results), results.runs.folder, short)
 
 
 def missing(results):

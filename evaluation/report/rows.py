@@ -8,6 +8,7 @@ of one line each (evaluation/report/rows.csv) with the columns
     runs        a folder with trial1/scores_test.npz, ... (evaluation/scores.py says what they hold), or empty
     accuracy    where there are no scores: a published accuracy in percent, for Table IV only
 """
+
 import csv
 import functools
 import json
@@ -54,8 +55,10 @@ def find(rows, spec):
     by_key, keys = {row.key: row for row in rows}, spec.replace(" ", "").split("+")
     unknown = [key for key in keys if key not in by_key]
     if unknown or len(set(keys)) < len(keys):
-        raise errors.Fail("ROWS=%s: %s; the rows are %s" % (
-            spec, "no row %s" % (unknown[0] or "without a name") if unknown else "a row stands in it twice", ", ".join(by_key)))
+        raise errors.Fail(
+            "ROWS=%s: %s; the rows are %s"
+            % (spec, "no row %s" % (unknown[0] or "without a name") if unknown else "a row stands in it twice", ", ".join(by_key))
+        )
     return [by_key[key] for key in keys]
 
 
@@ -87,8 +90,7 @@ def load(rows, runs):
                 found[row.key][trial] = scores.read(path, runs.split)
                 paths.append(path)
     if not paths:
-        raise errors.Fail("no scores of the split %s in %s: make some with `%s`" % (
-            runs.split, runs.folder, fill(rows[0], 1, runs) if rows else "make eval"))
+        raise errors.Fail("no scores of the split %s in %s: make some with `%s`" % (runs.split, runs.folder, fill(rows[0], 1, runs) if rows else "make eval"))
     scores.check_same_images(paths, [s for trials in found.values() for s in trials.values()])
     return found
 
@@ -152,8 +154,7 @@ def _added_rows(path):
 def _added_row(path, line):
     here = "%s, row %r" % (path, line["row"])
     if None in line or None in line.values():
-        raise errors.Fail("%s: a line has %d fields (%s), with quotes around a field that holds a comma"
-                          % (here, len(COLUMNS), ",".join(COLUMNS)))
+        raise errors.Fail("%s: a line has %d fields (%s), with quotes around a field that holds a comma" % (here, len(COLUMNS), ",".join(COLUMNS)))
     key, method, parameters, runs, accuracy = (line[name].strip() for name in COLUMNS)
     if not key or set(key) & set("+ ") or key.isdigit():
         raise errors.Fail("%s: its name must be a short word, without + and blanks, and not a number alone" % here)

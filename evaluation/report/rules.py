@@ -1,4 +1,5 @@
 """Rules for make of what a study has not run yet: each target is a file that a run makes, its recipe a list of commands, each a list of words."""
+
 import shlex
 
 from common import files

@@ -1,7 +1,8 @@
 """Print the metrics that a test has written: `make eval`.
 
-    python3 -m evaluation.report.show runs/resnet20_ferplus_from_cifar10/trial1/metrics_valid.json
+python3 -m evaluation.report.show runs/resnet20_ferplus_from_cifar10/trial1/metrics_valid.json
 """
+
 from __future__ import annotations
 
 import json
@@ -33,12 +34,16 @@ def table(summary):
     if len(summary["classes"]) > 20:
         return "\n".join(lines)
     width = max(5, len(str(summary["n"])) + 1)
-    lines += ["", "%-12s %5s %9s %6s %6s   predicted as" % ("class", "n", "precision", "recall", "F1")
-              + "".join(name[:width - 1].rjust(width) for name in summary["classes"])]
+    lines += [
+        "",
+        "%-12s %5s %9s %6s %6s   predicted as" % ("class", "n", "precision", "recall", "F1")
+        + "".join(name[: width - 1].rjust(width) for name in summary["classes"]),
+    ]
     for row, counts in zip(summary["per_class"], summary["confusion"]):
-        lines.append("%-12s %5d %8.1f%% %5.1f%% %5.1f%%               " % (
-            row["name"], row["n"], 100 * row["precision"], 100 * row["recall"], 100 * row["f1"])
-            + "".join(str(count).rjust(width) for count in counts))
+        lines.append(
+            "%-12s %5d %8.1f%% %5.1f%% %5.1f%%               " % (row["name"], row["n"], 100 * row["precision"], 100 * row["recall"], 100 * row["f1"])
+            + "".join(str(count).rjust(width) for count in counts)
+        )
     return "\n".join(lines)
 
 

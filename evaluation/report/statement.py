@@ -4,6 +4,7 @@ The subject is final.caffemodel; the predicate is SLSA's provenance: the command
 manifest and transplanted weights (SHA-256 of the files), the LMDBs (`lmdbContent`: SHA-256 of keys and values in order, whatever pages
 they lie on), the commit. It is unsigned; `ssh-keygen -Y sign` signs it like any file.
 """
+
 import argparse
 import json
 import os
@@ -23,17 +24,29 @@ def of(folder):
     last = sessions[-1]
     lmdbs = last.get("lmdbs", {})
     materials = [{"name": path, "digest": {"sha256": digest}} for path, digest in last["files"].items()]
-    materials += [{"name": lmdbs.get(part) or made[key].get("lmdb"), "digest": {"lmdbContent": made[key]["sha256"]}}
-                  for part, key in (("train", "train"), ("valid", "valid" if "valid" in made else "test")) if key in made]
+    materials += [
+        {"name": lmdbs.get(part) or made[key].get("lmdb"), "digest": {"lmdbContent": made[key]["sha256"]}}
+        for part, key in (("train", "train"), ("valid", "valid" if "valid" in made else "test"))
+        if key in made
+    ]
     materials += [{"name": "this repository", "digest": {"gitCommit": commit}} for commit in sorted({s["git_commit"] for s in sessions if s.get("git_commit")})]
     return {
-        "_type": FORM["statement"], "subject": [{"name": runs.FINAL, "digest": {"sha256": run["final_sha256"]}}], "predicateType": FORM["predicate"],
+        "_type": FORM["statement"],
+        "subject": [{"name": runs.FINAL, "digest": {"sha256": run["final_sha256"]}}],
+        "predicateType": FORM["predicate"],
         "predicate": {
-            "buildDefinition": {"buildType": BUILD, "externalParameters": {"command": last["command"], "engine": made.get("engine"), "solver": made.get("solver")},
-                                "internalParameters": {key: made[key] for key in ("net", "mean", "recipe", "weights") if made.get(key)},
-                                "resolvedDependencies": materials},
-            "runDetails": {"builder": {"id": last.get("machine") or "unknown", "version": {key: str(value) for key, value in last["versions"].items()}},
-                           "metadata": {"startedOn": sessions[0]["began"], "finishedOn": last["ended"]}}}}
+            "buildDefinition": {
+                "buildType": BUILD,
+                "externalParameters": {"command": last["command"], "engine": made.get("engine"), "solver": made.get("solver")},
+                "internalParameters": {key: made[key] for key in ("net", "mean", "recipe", "weights") if made.get(key)},
+                "resolvedDependencies": materials,
+            },
+            "runDetails": {
+                "builder": {"id": last.get("machine") or "unknown", "version": {key: str(value) for key, value in last["versions"].items()}},
+                "metadata": {"startedOn": sessions[0]["began"], "finishedOn": last["ended"]},
+            },
+        },
+    }
 
 
 @errors.main

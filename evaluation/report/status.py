@@ -2,6 +2,7 @@
 
 A run that is not finished shows how far it is; a trained one that is tested shows its accuracy in percent.
 """
+
 import argparse
 import json
 import os
@@ -46,12 +47,12 @@ def _accuracy(folder, split):
 def overview(runs):
     """The whole overview as text."""
     table = [row for row in rows.table(runs) if row.paper]
-    pretrained = {(row.paper.depth, row.paper.source): standing(rows.pretraining_folder(row, runs), row.paper.depth, None)
-                  for row in table if row.paper.source}
-    trials = {(row.key, t): standing(experiments.trial(row.folder, t), row.paper.depth, runs.split)
-              for row in table for t in facts.TRIALS}
-    lines = ["Table II in %s; accuracy in percent on the %s part" % (runs.folder, runs.split),
-             ("%-4s%-32s%-" + str(CELL) + "s%s") % ("row", "network", "pretrained", "".join(("trial %d" % t).ljust(CELL) for t in facts.TRIALS))]
+    pretrained = {(row.paper.depth, row.paper.source): standing(rows.pretraining_folder(row, runs), row.paper.depth, None) for row in table if row.paper.source}
+    trials = {(row.key, t): standing(experiments.trial(row.folder, t), row.paper.depth, runs.split) for row in table for t in facts.TRIALS}
+    lines = [
+        "Table II in %s; accuracy in percent on the %s part" % (runs.folder, runs.split),
+        ("%-4s%-32s%-" + str(CELL) + "s%s") % ("row", "network", "pretrained", "".join(("trial %d" % t).ljust(CELL) for t in facts.TRIALS)),
+    ]
     for row in table:
         source = pretrained.get((row.paper.depth, row.paper.source))
         cells = [_cell(source) if source else ""] + [_cell(trials[row.key, t]) for t in facts.TRIALS]
@@ -72,8 +73,7 @@ def _cell(s):
 
 def _counts(standings):
     counts = Counter(s.state for s in standings)
-    return ", ".join("%d %s" % (counts[state], state) for state in (
-        "tested", "trained", "running", "stopped", "failed", "missing") if counts[state])
+    return ", ".join("%d %s" % (counts[state], state) for state in ("tested", "trained", "running", "stopped", "failed", "missing") if counts[state])
 
 
 def _time_left(*parts):

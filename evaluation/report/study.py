@@ -6,6 +6,7 @@
 
 A reading has a folder in WORK: options, prototxt, solvers and data of its own, pretrain/resnet20_cifar10, row2_8ep/trial1.
 """
+
 import argparse
 import csv
 import os
@@ -15,13 +16,31 @@ from evaluation.report import rows, show, table
 from evaluation.report.rules import Rules
 from paper import experiments, facts, ours, study
 
-COLUMNS = ("base", "change", "depth", "row", "seed", "pretrain_epochs", "ferplus_epochs", "engine", "precision", "source_accuracy",
-           "source_accuracy_anew", "ten_crops", "one_crop", "n", "commit", "minutes", "pretrain_minutes")
+COLUMNS = (
+    "base",
+    "change",
+    "depth",
+    "row",
+    "seed",
+    "pretrain_epochs",
+    "ferplus_epochs",
+    "engine",
+    "precision",
+    "source_accuracy",
+    "source_accuracy_anew",
+    "ten_crops",
+    "one_crop",
+    "n",
+    "commit",
+    "minutes",
+    "pretrain_minutes",
+)
 KEY = COLUMNS[:7]
 SPLIT = "valid"  # PublicTest; PrivateTest is not looked at
 
 
 # ---- where a run lies -------------------------------------------------------------------------------------------------
+
 
 def pretraining(work, run):
     """The folder of the pretraining that a run begins with; None from scratch."""
@@ -35,6 +54,7 @@ def folder(work, run):
 
 
 # ---- results ----------------------------------------------------------------------------------------------------------
+
 
 def key(run):
     """A Case as the first seven cells of its line."""
@@ -111,14 +131,27 @@ def _line(work, run):
     if summary["made_from"]["weights_sha256"] != kept["final_sha256"]:
         return None
     engine, _, precision = kept["inputs"]["engine"].partition("-")
-    out = dict(zip(KEY, key(run)), engine=engine, precision=precision or "fp32", ten_crops=_percent(summary["accuracy"]),
-               one_crop=_percent(summary["one_crop_accuracy"]), n=str(summary["n"]), commit=str(kept["sessions"][-1]["git_commit"]),
-               minutes=_minutes(kept), source_accuracy="", source_accuracy_anew="", pretrain_minutes="")
+    out = dict(
+        zip(KEY, key(run)),
+        engine=engine,
+        precision=precision or "fp32",
+        ten_crops=_percent(summary["accuracy"]),
+        one_crop=_percent(summary["one_crop_accuracy"]),
+        n=str(summary["n"]),
+        commit=str(kept["sessions"][-1]["git_commit"]),
+        minutes=_minutes(kept),
+        source_accuracy="",
+        source_accuracy_anew="",
+        pretrain_minutes="",
+    )
     if source:
         statistics = os.path.join(source, "statistics.json")
         log = runs.read_log(os.path.join(source, "log.csv"))
-        out.update(source_accuracy=_percent(log[-1]["validation_accuracy"]) if log else "", pretrain_minutes=_minutes(runs.read(source)),
-                   source_accuracy_anew=_percent(show.read(statistics)["anew"]) if os.path.exists(statistics) else "")
+        out.update(
+            source_accuracy=_percent(log[-1]["validation_accuracy"]) if log else "",
+            pretrain_minutes=_minutes(runs.read(source)),
+            source_accuracy_anew=_percent(show.read(statistics)["anew"]) if os.path.exists(statistics) else "",
+        )
     return out
 
 
@@ -132,6 +165,7 @@ def _minutes(kept):
 
 # ---- rules for make ---------------------------------------------------------------------------------------------------
 
+
 class StudyRules(Rules):
     def run(self, run):
         """Train and test one run (one of study.home); the file that says it is done."""
@@ -144,16 +178,29 @@ class StudyRules(Rules):
             needs.append(self.pretraining(run))
             words += ["--weights", needs[-1]]
         self.add(final, needs, self.training(solver, made, *words))
-        return self.add(os.path.join(made, "metrics_%s.json" % SPLIT), [final], self.python(
-            "evaluation.test", "--deploy", "%s/prototxt/resnet%d_ferplus_deploy.prototxt" % (root, depth), "--weights", final,
-            "--data", root + "/data/ferplus", "--split", SPLIT, "--engine", "torch"))
+        return self.add(
+            os.path.join(made, "metrics_%s.json" % SPLIT),
+            [final],
+            self.python(
+                "evaluation.test",
+                "--deploy",
+                "%s/prototxt/resnet%d_ferplus_deploy.prototxt" % (root, depth),
+                "--weights",
+                final,
+                "--data",
+                root + "/data/ferplus",
+                "--split",
+                SPLIT,
+                "--engine",
+                "torch",
+            ),
+        )
 
     def pretraining(self, run):
         made, row, home = pretraining(self.args.work, run), facts.row(run.row), study.pretraining_home(run.reading)
         final, root = os.path.join(made, runs.FINAL), os.path.join(self.args.work, home)
         solver = "%s/solvers/resnet%d_%s.prototxt" % (root, row.depth, row.source)
-        return self.add(final, [self.nets(home), self.data(home, row.source)],
-                        self.training(solver, made, "--epochs", study.reading(home).pretrain_epochs))
+        return self.add(final, [self.nets(home), self.data(home, row.source)], self.training(solver, made, "--epochs", study.reading(home).pretrain_epochs))
 
     def statistics(self, run):
         """The pretrained network with BatchNorm's statistics computed anew."""
@@ -163,8 +210,9 @@ class StudyRules(Rules):
     def nets(self, name):
         """A reading's nets and solvers, made anew when its options change."""
         root = os.path.join(self.args.work, name)
-        return self.add(root + "/nets", [root + "/options"], self.python(
-            "netgen", "--root", root, *netgen_options(study.reading(name))), ["touch", root + "/nets"])
+        return self.add(
+            root + "/nets", [root + "/options"], self.python("netgen", "--root", root, *netgen_options(study.reading(name))), ["touch", root + "/nets"]
+        )
 
     def data(self, name, dataset, trial=1):
         """A reading's LMDB of a data set: a link to the one copy of it that all readings of these options share."""
@@ -174,14 +222,20 @@ class StudyRules(Rules):
             shared, options = os.path.join(self.args.work, "data", variant), data_options(study.reading(name))
         link, built = os.path.join(self.args.work, name, "data", dataset), os.path.join(shared, dataset)
         unofficial = ["--unofficial"] if self.args.unofficial else []
-        manifest = self.add(built + "/manifest.json", [], self.python(
-            "data_prep", "build", dataset, "--downloads", self.args.downloads, "--out", shared, *unofficial, *options))
+        manifest = self.add(
+            built + "/manifest.json", [], self.python("data_prep", "build", dataset, "--downloads", self.args.downloads, "--out", shared, *unofficial, *options)
+        )
         if trial > 1:
-            manifest = self.add("%s/train_lmdb_trial%d/data.mdb" % (built, trial), [manifest], self.python(
-                "training.order", "--lmdb", built + "/train_lmdb", "--trial", trial))
-        return self.add(link + (".linked" if trial == 1 else ".trial%d" % trial), [manifest], ["mkdir", "-p", os.path.dirname(link)],
-                        ["ln", "-sfn", os.path.relpath(built, os.path.dirname(link)), link],
-                        ["touch", link + (".linked" if trial == 1 else ".trial%d" % trial)])
+            manifest = self.add(
+                "%s/train_lmdb_trial%d/data.mdb" % (built, trial), [manifest], self.python("training.order", "--lmdb", built + "/train_lmdb", "--trial", trial)
+            )
+        return self.add(
+            link + (".linked" if trial == 1 else ".trial%d" % trial),
+            [manifest],
+            ["mkdir", "-p", os.path.dirname(link)],
+            ["ln", "-sfn", os.path.relpath(built, os.path.dirname(link)), link],
+            ["touch", link + (".linked" if trial == 1 else ".trial%d" % trial)],
+        )
 
 
 def netgen_options(reading):
@@ -201,8 +255,11 @@ def data_options(reading):
 
 def data_variant(reading):
     """The folder of a reading's CIFAR: what differs from what `make data` builds by itself; empty where nothing does."""
-    words = ["pad%d" % reading.pad_level if reading.pad_level != ours.PAD_LEVEL else "", "jpeg%d" % reading.jpeg if reading.jpeg else "",
-             "mean" + reading.mean if isinstance(reading.mean, str) and reading.mean != ours.MEAN_OF else ""]
+    words = [
+        "pad%d" % reading.pad_level if reading.pad_level != ours.PAD_LEVEL else "",
+        "jpeg%d" % reading.jpeg if reading.jpeg else "",
+        "mean" + reading.mean if isinstance(reading.mean, str) and reading.mean != ours.MEAN_OF else "",
+    ]
     return "_".join(filter(None, words))
 
 
@@ -224,6 +281,7 @@ def write_rules(args, missing):
 
 # ---- the table --------------------------------------------------------------------------------------------------------
 
+
 def report(lines):
     """Every run's line, what each change is worth, and how the rule stands, as text."""
     results = accuracies(lines)
@@ -232,13 +290,31 @@ def report(lines):
     for run, line in lines.items():
         row = facts.row(run.row)
         epochs = "%s+%d" % (line["pretrain_epochs"], run.epochs) if row.source else str(run.epochs)
-        body.append([run.reading, run.row, rows.method(row.depth, row.source), run.trial, epochs, line["source_accuracy"] or None,
-                     line["source_accuracy_anew"] or None, line["ten_crops"], line["one_crop"],
-                     "%+.2f" % (results[run] - study.EASIER - row.average)])
+        body.append(
+            [
+                run.reading,
+                run.row,
+                rows.method(row.depth, row.source),
+                run.trial,
+                epochs,
+                line["source_accuracy"] or None,
+                line["source_accuracy_anew"] or None,
+                line["ten_crops"],
+                line["one_crop"],
+                "%+.2f" % (results[run] - study.EASIER - row.average),
+            ]
+        )
     engines = sorted({"%s %s" % (line["engine"], line["precision"]) for line in lines.values()})
     n = sorted({line["n"] for line in lines.values()})
-    whole = table.Table("study", "The study of the paper's reading (docs/decisions.md, 1)", "accuracy in percent, PublicTest, n = %s; engine: %s"
-                        % (", ".join(n) or "-", ", ".join(engines) or "-"), columns, body, [], [])
+    whole = table.Table(
+        "study",
+        "The study of the paper's reading (docs/decisions.md, 1)",
+        "accuracy in percent, PublicTest, n = %s; engine: %s" % (", ".join(n) or "-", ", ".join(engines) or "-"),
+        columns,
+        body,
+        [],
+        [],
+    )
     return "\n".join([table.to_text(whole).rstrip(), ""] + _worth(results) + _standing(results))
 
 
@@ -250,9 +326,15 @@ def _worth(results):
             effects = [study.effect(results, base, change, row) if _can_matter(base, change, row) else None for row in study.SCREENED]
             if any(points is not None for points in effects):
                 lowers = study.lowers(results, base, change)
-                lines.append("(%s) %-22s %s%s" % (about.letter, "%s-%s" % (base, change), "  ".join(
-                    "row %d %s" % (row, "-" if points is None else "%+.2f" % points) for row, points in zip(study.SCREENED, effects)),
-                    "" if lowers is None else "   distance %+.2f" % -lowers))
+                lines.append(
+                    "(%s) %-22s %s%s"
+                    % (
+                        about.letter,
+                        "%s-%s" % (base, change),
+                        "  ".join("row %d %s" % (row, "-" if points is None else "%+.2f" % points) for row, points in zip(study.SCREENED, effects)),
+                        "" if lowers is None else "   distance %+.2f" % -lowers,
+                    )
+                )
     return lines and ["What one change adds, in points, at %d epochs on FER+ (and how it moves the distance of its base):" % study.SHORT] + lines + [""]
 
 
@@ -268,8 +350,10 @@ def _standing(results):
     for name in study.known(run.reading for run in results):
         full = study.measured(results, name)
         if len(full) > 1 and set(study.SCREENED) <= set(full):
-            lines.append("%s: distance %.2f over rows %s; pretraining %s" % (
-                name, study.distance(full), ", ".join(map(str, sorted(full))), "gains everywhere" if study.keeps_signs(full) else "does not gain everywhere"))
+            lines.append(
+                "%s: distance %.2f over rows %s; pretraining %s"
+                % (name, study.distance(full), ", ".join(map(str, sorted(full))), "gains everywhere" if study.keeps_signs(full) else "does not gain everywhere")
+            )
     decided, missing = study.verdict(results), study.plan(results)
     if decided:
         return lines + ["the rule adopts %s: %s" % decided]

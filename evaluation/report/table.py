@@ -1,4 +1,5 @@
 """A table as data, and its forms: text for the terminal, CSV for other tools. report/page.html shows the same data."""
+
 import csv
 import io
 import textwrap
@@ -41,8 +42,9 @@ def to_text(table):
     left = [is_text(table, i) for i in places]
     laid = ["  ".join(t.ljust(w) if l else t.rjust(w) for t, w, l in zip(line, widths, left)).rstrip() for line in lines]
     parts = [table.title, table.subtitle, "", laid[0], "-" * max(map(len, laid))] + laid[1:]
-    parts += [""] + [textwrap.fill("%c) %s" % (ord("a") + i, note), NOTE_WIDTH, subsequent_indent="   ", break_on_hyphens=False)
-                     for i, note in enumerate(table.footnotes)]
+    parts += [""] + [
+        textwrap.fill("%c) %s" % (ord("a") + i, note), NOTE_WIDTH, subsequent_indent="   ", break_on_hyphens=False) for i, note in enumerate(table.footnotes)
+    ]
     if table.commands:
         parts += ["", "Empty cells (%s) are filled by:" % EMPTY]
         width = max(len(what) for what, _ in table.commands)

@@ -5,13 +5,19 @@
 
 tensorboardX writes them: no TensorFlow, and no TensorBoard where one only trains.
 """
+
 import argparse
 import os
 
 from common import errors, files, runs
 
-TAGS = {"loss": "training/loss", "rate": "training/rate", "images_per_second": "training/images_per_second",
-        "validation_loss": "validation/loss", "validation_accuracy": "validation/accuracy"}
+TAGS = {
+    "loss": "training/loss",
+    "rate": "training/rate",
+    "images_per_second": "training/images_per_second",
+    "validation_loss": "validation/loss",
+    "validation_accuracy": "validation/accuracy",
+}
 
 
 def write(rows, began, folder):
