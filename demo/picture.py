@@ -9,10 +9,10 @@ import os
 import lmdb
 import numpy as np
 
-from common import errors, files
+from common import errors, files, scores
 from common.caffe import binary
 from demo import settings
-from evaluation import metrics, scores
+from evaluation import metrics
 from evaluation.report import figures
 
 EACH = 4  # faces shown of each class: the first in the LMDB's (shuffled) order, so nobody picked them

@@ -13,11 +13,11 @@ import re
 
 from common import built, errors, files
 from common import runs as kept_runs
+from common import scores as scores_file
 from common.caffe import messages as m
 from common.caffe import text
 from common.progress import duration
 from deploy import check, export, signature
-from evaluation import scores as scores_file
 from evaluation import votes
 from evaluation.report import show
 from fer_lite import names, verify

@@ -15,8 +15,8 @@ import numpy as np
 from scipy import optimize
 
 from common import errors, files
+from common import scores as scores_file
 from common.votes import NONE
-from evaluation import scores as scores_file
 from evaluation import votes
 from evaluation.report import judging
 

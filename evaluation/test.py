@@ -3,7 +3,7 @@
     python3 -m evaluation.test --deploy prototxt/resnet20_ferplus_deploy.prototxt \\
         --weights runs/resnet20_ferplus_from_cifar10/trial1/final.caffemodel --data data/ferplus --split valid --out RUN
 
-Writes RUN/scores_valid.npz (evaluation/scores.py) and RUN/metrics_valid.json.
+Writes RUN/scores_valid.npz (common/scores.py) and RUN/metrics_valid.json.
 """
 
 import argparse
@@ -18,9 +18,9 @@ import numpy as np
 import engines
 from common import built, errors, files, progress, streams
 from common import runs as kept_runs
+from common import scores as scores_file
 from common.caffe import lmdbs
 from evaluation import data, metrics
-from evaluation import scores as scores_file
 from evaluation.report.show import table
 from fer_lite.names import FACTS
 from netgen import nets, weights

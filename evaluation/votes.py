@@ -12,8 +12,8 @@ import argparse
 import numpy as np
 
 from common import built, errors
+from common import scores as scores_file
 from common.votes import NONE, by_votes
-from evaluation import scores as scores_file
 
 FERPLUS = "FER+'s majority"
 

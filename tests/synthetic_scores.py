@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from evaluation import scores  # noqa: E402
+from common import scores  # noqa: E402
 from evaluation.report import rows  # noqa: E402
 from paper import facts, ours  # noqa: E402
 

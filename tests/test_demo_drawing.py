@@ -203,7 +203,7 @@ def test_the_contact_sheet_is_a_png(tmp_path):
 def tested(tmp_path_factory):
     """A folder with a test LMDB and the scores of two networks on it."""
     lmdb = pytest.importorskip("lmdb")
-    from evaluation import scores
+    from common import scores
 
     folder, rng = tmp_path_factory.mktemp("tested"), np.random.RandomState(0)
     labels = np.repeat(np.arange(8), 3)
@@ -242,8 +242,8 @@ def test_the_picture_refuses_what_does_not_belong_together(tested, tmp_path):
 def test_no_drawn_text_of_the_picture_overlaps(tested, monkeypatch):
     from matplotlib.image import AxesImage
 
+    from common import scores
     from demo import picture as module
-    from evaluation import scores
 
     runs = [scores.read(str(tested / name)) for name in ("fine.npz", "scratch.npz")]
     shown = module.first_of_each(runs[0].labels, 8)

@@ -6,10 +6,10 @@ import evaluation_data
 import numpy as np
 import pytest
 
-from common import errors
+from common import errors, scores
 from common.caffe import binary, text
 from common.caffe import messages as m
-from evaluation import data, metrics, scores
+from evaluation import data, metrics
 from fer_lite import crops
 from netgen import fold, resnet
 from netgen import weights as net_weights

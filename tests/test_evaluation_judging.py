@@ -8,8 +8,8 @@ import pytest
 import synthetic_scores
 from scipy import stats
 
-from common import errors
-from evaluation import metrics, scores
+from common import errors, scores
+from evaluation import metrics
 from evaluation.report import ensemble, judging, rows
 
 N = 400

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import engines
-from common import errors
+from common import errors, scores
 from common.caffe import binary
-from evaluation import data, scores
+from evaluation import data
 from evaluation import test as command
 from fer_lite import crops
 from netgen import fold, nets, weights

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from common import errors, votes
+from common import scores as scores_file
 from common.caffe import messages as m
 from common.caffe import text
-from evaluation import scores as scores_file
 from evaluation.report import ladder
 from netgen import __main__ as netgen
 from netgen import describe

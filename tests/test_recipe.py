@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common import errors, votes
-from evaluation import scores as scores_file
+from common import scores as scores_file
 from evaluation import temperature
 from evaluation import votes as command
 from netgen import fold, resnet, solver, weights
@@ -84,8 +84,8 @@ def test_teachers_have_their_share_of_the_target(made):
 def test_a_teacher_that_saw_other_images_is_refused(made, tmp_path):
     answers("other.npz", TRAIN - 1)
     (tmp_path / "none.npz").write_bytes(b"PK no scores")
-    for path in ("other.npz", "none.npz"):
-        with pytest.raises(errors.Fail, match=path + ".*evaluation.test.*--split train"):
+    for path, words in (("other.npz", "evaluation.test.*--split train"), ("none.npz", "damaged or no scores")):
+        with pytest.raises(errors.Fail, match=path + ".*" + words):
             made(path)
 
 

@@ -13,7 +13,8 @@ import pytest
 import synthetic_scores
 from evaluation_data import write_part
 
-from evaluation import metrics, scores
+from common import scores
+from evaluation import metrics
 from evaluation.report import draw, figures, page, results, rows, tables
 from evaluation.report.table import to_csv, to_text
 from paper import facts

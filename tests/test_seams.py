@@ -9,9 +9,10 @@ import drawn_work
 import numpy as np
 import pytest
 
+from common import scores
 from common.caffe import binary, lmdbs, text
 from common.caffe import messages as m
-from evaluation import data, scores
+from evaluation import data
 from evaluation.report import judging
 from netgen import nets
 from paper import facts

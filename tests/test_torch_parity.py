@@ -224,7 +224,8 @@ def test_a_run_of_ours_continues_in_caffe(folder, worst):
 
 
 def test_ten_crop_scores(folder, worst, tmp_path):
-    from evaluation import scores, test
+    from common import scores
+    from evaluation import test
 
     tested = folder + "/tested"
     test.run(tested + "/resnet20_ferplus_8_deploy.prototxt", tested + "/resnet20_ferplus_8.caffemodel", tested, "valid", str(tmp_path), engine="torch")

@@ -8,15 +8,13 @@ number N and what happens to its images follow from the seed and N alone, so tha
 import functools
 import math
 import os
-import zipfile
-import zlib
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from common import built, errors, votes
+from common import built, errors, scores, votes
 from common.caffe import binary, lmdbs
 from common.caffe import messages as m
 from engines.torch import engine
@@ -156,17 +154,13 @@ def _votes(source, count):
 
 def _answers(path, keys):
     """A teacher's probabilities, float32 N x 8, of the images of those keys: from scores as evaluation.test writes them."""
-    try:
-        with np.load(path) as stored:
-            names, answers = stored["keys"].tolist(), stored["probabilities"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise errors.Fail("%s is no scores file of a teacher: make it with `python3 -m evaluation.test --split train`" % path) from None
-    if names != list(keys) or answers.shape != (len(keys), 8):
+    answers = scores.read(path, "train")
+    if list(answers.keys) != list(keys) or answers.probabilities.shape != (len(keys), 8):
         raise errors.Fail(
             "%s is not of the images that are trained on: test the teacher again on this very set, "
             "`python3 -m evaluation.test --data data/ferplus_votes --split train`" % path
         )
-    return answers
+    return answers.probabilities
 
 
 def _resized(images, side):

@@ -17,8 +17,8 @@ from collections import namedtuple
 import numpy as np
 from scipy import optimize
 
-from common import errors
-from evaluation import metrics, scores
+from common import errors, scores
+from evaluation import metrics
 from evaluation.report import rows
 from paper import facts
 

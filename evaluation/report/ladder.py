@@ -13,7 +13,7 @@ import os
 import statistics
 
 from common import errors, files, runs
-from evaluation import scores as scores_file
+from common import scores as scores_file
 from evaluation import votes
 from evaluation.report import table
 from evaluation.report.rules import Rules

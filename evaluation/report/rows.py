@@ -5,7 +5,7 @@ of one line each (evaluation/report/rows.csv) with the columns
     row         a short name without "+" and blanks, for ROWS=8+mine
     method      what the tables call it
     parameters  how many, or the path of a deploy prototxt that is counted
-    runs        a folder with trial1/scores_test.npz, ... (evaluation/scores.py says what they hold), or empty
+    runs        a folder with trial1/scores_test.npz, ... (common/scores.py says what they hold), or empty
     accuracy    where there are no scores: a published accuracy in percent, for Table IV only
 """
 
@@ -15,10 +15,9 @@ import json
 import os
 from collections import namedtuple
 
-from common import errors
+from common import errors, scores
 from common.caffe import messages as m
 from common.caffe import text
-from evaluation import scores
 from netgen import describe, resnet
 from paper import experiments, facts
 

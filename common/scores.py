@@ -43,7 +43,7 @@ DAMAGE = (
 AGAIN = "make it again with `make eval AGAIN=1`"
 
 
-def write(path, scores):
+def write(path: str, scores: Scores) -> None:
     """Write Scores to `path` (.npz), whole or not at all."""
     with files.replacing(path) as temporary, open(temporary, "wb") as f:
         np.savez_compressed(f, **{name: np.asarray(value) for name, value in scores._asdict().items()})
