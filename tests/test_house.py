@@ -100,7 +100,7 @@ def test_one_name_is_one_type():
 
 
 # Modules whose functions are not annotated yet.
-BARE = {"engines", "engines.caffe.network", "engines.torch.device", "engines.torch.engine", "engines.torch.solver", "netgen.__main__"}
+BARE = {"engines.caffe.network", "engines.torch.device", "engines.torch.engine", "engines.torch.solver", "netgen.__main__"}
 
 
 def called_from_other_folders():
@@ -130,6 +130,21 @@ def test_what_other_folders_call_is_annotated():
         for name, node in called
         if node.returns is None or any(argument.annotation is None for argument in node.args.args + node.args.kwonlyargs)
     ]
+
+
+def methods(path, name):
+    """{method or property: its parameters after self} of a class in a file of the repository."""
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        (found,) = (node for node in ast.parse(f.read()).body if isinstance(node, ast.ClassDef) and node.name == name)
+    return {node.name: [argument.arg for argument in node.args.args[1:]] for node in found.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("engine", ["caffe/engine.py CaffeEngine", "torch/engine.py TorchEngine", "torch/trials.py Trial"])
+def test_an_engine_is_a_trainer(engine):
+    wanted, found = methods("engines/__init__.py", "Trainer"), methods(*("engines/" + engine).split())
+    assert len(wanted) == 8 and wanted.keys() <= found.keys()
+    for name, parameters in wanted.items():
+        assert found[name][: len(parameters)] == parameters and found[name][len(parameters) :] in ([], ["trial"])
 
 
 def test_an_import_changes_no_global():

@@ -7,7 +7,7 @@
     bundle       what runs need, for a machine without data, and what they gave, back from it
     loop         iterations, log, validation, snapshots, signals: the same for every engine
 
-What computes is an engine (engines/__init__.py).
+What computes is an engine: an engines.Trainer.
 
 BLAS reads its number of threads when it is loaded, so THREADS is passed on here, before anything imports NumPy or Caffe.
 One BLAS thread is the default: Caffe spends less than half of its time in BLAS, on small matrices, and a second thread made no

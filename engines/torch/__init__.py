@@ -5,7 +5,7 @@
     norm      BatchNorm with the batch's own statistics
     data      the Data layer: LMDB in order, crop, mean, mirror; mapped, or on the device
     solver    SGD and Nesterov as Caffe steps them; caffemodel and solverstate
-    engine    the interface that training/ runs (engines/__init__.py), for one trial or several
+    engine    the engines.Trainer that training/ runs, for one trial or several
     trials    several trials side by side, each with that interface
     graph     an iteration as one CUDA graph
     network   a deploy net for evaluation/

@@ -1,4 +1,4 @@
-"""The PyTorch engine: the same solver, net, data and snapshots as Caffe's. Interface: training/__init__.py."""
+"""The PyTorch engine: the same solver, net, data and snapshots as Caffe's. Interface: engines.Trainer."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ def make(solver, net, folder, precision="fp32"):
 class TorchEngine:
     """One trial, or several side by side: the same net and solver, with seeds and training parts of their own.
 
-    `trial` counts from 0. What has no such argument is of all trials, or, as engines/__init__.py has it, of the only one.
+    `trial` counts from 0. What has no such argument is of all trials, or, as engines.Trainer has it, of the only one.
     """
 
     resident = None  # whether the images lie on the device; None: where it is an accelerator

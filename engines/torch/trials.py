@@ -1,4 +1,4 @@
-"""Trials side by side: each has the interface of an engine (engines/__init__.py), and one engine computes for all of them."""
+"""Trials side by side: each is an engines.Trainer, and one engine computes for all of them."""
 
 from engines.torch import engine
 
