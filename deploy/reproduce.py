@@ -18,7 +18,7 @@ from common import errors, files, runs
 from fer_lite import names
 from training import inputs
 
-Recorded = namedtuple("Recorded", "words solver engine train machine versions commit")  # of one recorded run
+Recorded = namedtuple("Recorded", "words solver engine train teachers machine versions commit")  # of one recorded run
 OF_A_SESSION = ("--out", "--stop-after", "--snapshot-minutes")  # options that change no weight
 
 
@@ -27,7 +27,12 @@ def steps(model):
     if os.path.exists(os.path.join(model, names.FACTS)):
         about = names.facts(model)
         found = [
-            Recorded(shlex.split(run["command"])[3:], run["solver"], run["engine"], run["train"], run["machine"], run["versions"], run["git_commit"])
+            Recorded(
+                shlex.split(run["command"])[3:],
+                *(run[name] for name in ("solver", "engine", "train")),
+                _teachers(run),
+                *(run[name] for name in ("machine", "versions", "git_commit")),
+            )
             for run in about.get("training", [])[::-1]
         ]
         digest, accuracy = about.get("source", {}).get("sha256"), about.get("metrics")
@@ -41,6 +46,7 @@ def steps(model):
                     made.get("solver"),
                     made.get("engine"),
                     dict(made.get("train", {}), lmdb=sessions[-1].get("lmdbs", {}).get("train")),
+                    _teachers(made),
                     sessions[-1].get("machine"),
                     sessions[-1].get("versions"),
                     [sessions[-1].get("git_commit")],
@@ -53,6 +59,11 @@ def steps(model):
     if not found or not digest:
         raise errors.Fail("%s has no record of a finished training (%s or run.json): give a name of models/, or a run's folder" % (model, names.FACTS))
     return found, digest, accuracy
+
+
+def _teachers(made):
+    """SHA-256 of the answers of the teachers that a run learnt from."""
+    return made.get("recipe", {}).get("teachers", [])
 
 
 def train(step, out, weights, python):
@@ -85,15 +96,14 @@ def compare(final, digest, step):
     now = files.sha256(final)
     if now == digest:
         return "%s: the same bytes as recorded, %s" % (final, digest), True
-    session = runs.read(os.path.dirname(final))["sessions"][-1]
+    run = runs.read(os.path.dirname(final))
+    session, teachers = run["sessions"][-1], _teachers(run["inputs"])
     here = dict(session["versions"], machine=session["machine"])
     other = ["%s %s, here %s" % (key, value, here.get(key)) for key, value in dict(step.versions or {}, machine=step.machine).items() if here.get(key) != value]
-    return "%s: other bytes (%s) than recorded (%s); %s" % (
-        final,
-        now[:12],
-        digest[:12],
-        "recorded with " + "; ".join(other) if other else "although versions and processor are the recorded ones",
-    ), False
+    if teachers != step.teachers:
+        other.append("a teacher's answers %s, here %s" % tuple(", ".join(each[:12] for each in them) for them in (step.teachers, teachers)))
+    why = "recorded with " + "; ".join(other) if other else "although versions and processor are the recorded ones"
+    return "%s: other bytes (%s) than recorded (%s); %s" % (final, now[:12], digest[:12], why), False
 
 
 @errors.main
@@ -103,7 +113,7 @@ def main():
     parser.add_argument("--out", required=True, help="where the runs are made anew")
     parser.add_argument("--torch", default="python3", help="command that runs Python with PyTorch")
     parser.add_argument("--caffe", default="bash env/run python3", help="command that runs Python with Caffe")
-    parser.add_argument("--test", nargs=2, metavar=("DEPLOY", "DATA"), help="test it too, with ten crops on DATA's validation part")
+    parser.add_argument("--test", metavar="DEPLOY", help="where other bytes come out, test it too, on the recorded part of what it was trained on")
     args = parser.parse_args()
     found, digest, metrics = steps(args.model)
     final = None
@@ -113,27 +123,14 @@ def main():
     words, same = compare(final, digest, found[-1])
     print("\n" + words)
     if not same and metrics and args.test:
-        command = python + [
-            "-m",
-            "evaluation.test",
-            "--deploy",
-            args.test[0],
-            "--weights",
-            final,
-            "--data",
-            args.test[1],
-            "--split",
-            metrics["split"],
-            "--engine",
-            found[-1].engine.split("-")[0],
-        ]
-        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0:
-            with open(os.path.join(os.path.dirname(final), "metrics_%s.json" % metrics["split"])) as f:
+        part, data = metrics["split"], os.path.dirname(found[-1].train["lmdb"])
+        command = python + ["-m", "evaluation.test", "--deploy", args.test, "--weights", final, "--data", data, "--split", part]
+        if subprocess.run(command + ["--engine", found[-1].engine.split("-")[0]], stdout=subprocess.DEVNULL).returncode == 0:
+            with open(os.path.join(os.path.dirname(final), "metrics_%s.json" % part)) as f:
                 now = json.load(f)
-            print(
-                "ten crops on the part %s: recorded %.2f%% of %d, here %.2f%% of %d"
-                % (metrics["split"], 100 * metrics["accuracy"], metrics["n"], 100 * now["accuracy"], now["n"])
-            )
+            for words, name in (("one crop", "one_crop_accuracy"), ("ten crops", "accuracy")):
+                was = "%s of %s %s: recorded %.2f%% of %d" % (words, data, part, 100 * metrics[name], metrics["n"])
+                print("%s, here %.2f%% of %d" % (was, 100 * now[name], now["n"]))
     return 0 if same else 1
 
 

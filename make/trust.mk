@@ -20,7 +20,7 @@ sign: ## sign the networks of models/ with an SSH key (KEY, SIGNER): models/SHA2
 reproduce: ## train a network again from its record (MODEL: of models/, or a run's folder) and say whether its bytes are the recorded ones
 	@$(TORCH) -m deploy.reproduce $(call q,$(or $(MODEL),$(error reproduce needs MODEL=models/resnet20_scratch or a run's folder))) --torch=$(call q,$(TORCH)) \
 	  --caffe=$(call q,$(RUN) python3) --out=$(call q,$(W)reproduced/$(shell basename -- $(call q,$(MODEL)))) \
-	  $(if $(shell test ! -e $(call q,$(MODEL)/deploy.prototxt) || echo yes),--test $(call q,$(MODEL)/deploy.prototxt) $(call q,$(DATA)))
+	  $(if $(shell test ! -e $(call q,$(MODEL)/deploy.prototxt) || echo yes),--test=$(call q,$(MODEL)/deploy.prototxt))
 
 anomaly: | env ## make every n-th write, fsync, rename, ... of each stage fail, and cut the power there (hours; MOST=20, STAGES=build,train)
 	@rm -rf $(call q,$(ANOMALY)) && mkdir -p $(call q,$(ANOMALY))

@@ -9,7 +9,9 @@ import pytest
 import training_data as data
 
 from common import files, runs
+from common.caffe import text
 from evaluation.report import statement
+from netgen import resnet
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +114,18 @@ def test_a_run_that_is_not_finished_has_no_statement(tmp_path):
     write(str(tmp_path / "run.json"), {"state": "running"})
     with pytest.raises(statement.errors.Fail, match="is not finished"):
         statement.of(str(tmp_path))
+
+
+@pytest.mark.torch
+def test_other_bytes_are_tested_on_what_was_trained_on_and_a_teachers_other_answers_are_said(model, monkeypatch):
+    monkeypatch.chdir(model)
+    source = record("runs/source")
+    source["recipe"] = {"teachers": ["5" * 64]}
+    about = {"name": "other", "classes": ["a"], "training": [source], "source": {"sha256": "0" * 64}}
+    about["metrics"] = {"split": "test", "n": 7, "accuracy": 0.5, "one_crop_accuracy": 0.25}
+    os.makedirs("models/other", exist_ok=True)
+    write("models/other/model.json", about)
+    text.write("other_deploy.prototxt", resnet.deploy_net(8, "source", 4))
+    said = python("deploy.reproduce", "models/other", "--out", "third", "--torch", sys.executable, "--test", "other_deploy.prototxt", status=1)
+    assert "a teacher's answers 555555555555, here " in said
+    assert "one crop of data/source test: recorded 25.00% of 7, here " in said and "ten crops of data/source test: recorded 50.00% of 7, here " in said
