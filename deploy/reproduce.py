@@ -4,7 +4,8 @@
 
 The record is models/NAME/model.json, with every run that made the network, or the run.json of a run's folder. What it was trained on must be
 there (data/SET), of the recorded content; solvers and nets are this checkout's, and the record says the commit that they were then. The same
-versions on the same kind of processor give the same bytes. Another processor, BLAS or PyTorch adds up in another order: the figure tells how far off.
+versions give the same bytes on the same kind of processor, and on one with AVX-512, which is told to do as the recorded AVX2. Another processor, BLAS or
+PyTorch adds up in another order: the figure tells how far off.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from fer_lite import names
 from training import inputs
 
 Recorded = namedtuple("Recorded", "words solver engine train teachers machine versions commit")  # of one recorded run
+# What makes PyTorch, oneDNN and MKL compute on a newer processor what they compute on one of that kind, to the last bit.
+AS_ON = {"cpu AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}}
 OF_A_SESSION = ("--out", "--stop-after", "--snapshot-minutes")  # options that change no weight
 
 
@@ -75,8 +78,9 @@ def train(step, out, weights, python):
         )
     words = _without(step.words, OF_A_SESSION + (("--weights",) if weights else ()))
     command = python + ["-m", "training.run"] + words + ["--out", out] + (["--weights", weights] if weights else [])
-    print("\n" + " ".join(map(shlex.quote, command)), flush=True)
-    if subprocess.run(command).returncode:
+    kind = AS_ON.get((step.versions or {}).get("device"), {})
+    print("\n" + " ".join(["%s=%s" % item for item in kind.items()] + list(map(shlex.quote, command))), flush=True)
+    if subprocess.run(command, env=dict(os.environ, **kind)).returncode:
         raise errors.Fail("the training in %s did not come to its end: the same command goes on" % out)
     solver = runs.read(out)["inputs"]["solver"]
     if solver != step.solver:

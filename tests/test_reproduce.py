@@ -13,6 +13,11 @@ from common.caffe import text
 from evaluation.report import statement
 from netgen import resnet
 
+try:
+    import torch
+except ImportError:
+    torch = None
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -129,3 +134,15 @@ def test_other_bytes_are_tested_on_what_was_trained_on_and_a_teachers_other_answ
     said = python("deploy.reproduce", "models/other", "--out", "third", "--torch", sys.executable, "--test", "other_deploy.prototxt", status=1)
     assert "a teacher's answers 555555555555, here " in said
     assert "one crop of data/source test: recorded 25.00% of 7, here " in said and "ten crops of data/source test: recorded 50.00% of 7, here " in said
+
+
+@pytest.mark.torch
+@pytest.mark.skipif(torch is None or "AVX" not in torch.backends.cpu.get_cpu_capability(), reason="a processor without AVX2")
+def test_a_newer_processor_computes_as_the_recorded_one(model, monkeypatch):
+    monkeypatch.chdir(model)
+    about = dict(runs.read("runs/source"), final_sha256="0" * 64)
+    about["sessions"][-1]["versions"]["device"] = "cpu AVX2"
+    os.makedirs("runs/older", exist_ok=True)
+    write("runs/older/run.json", about)
+    assert "ATEN_CPU_CAPABILITY=avx2 " in reproduce("runs/older", "fourth", status=1)
+    assert runs.read("fourth/step1")["sessions"][-1]["versions"]["device"] == "cpu AVX2"
