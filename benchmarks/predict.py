@@ -1,15 +1,19 @@
 """Photographs and video frames a second, end to end: the package beside a bare loop of YuNet and ONNX Runtime, in turns in one run.
 
-    python3 -m benchmarks.predict [--images 40] [--rounds 5] [--sizes 640x480 1920x1080] [--faces 1 8]
+    python3 -m benchmarks.predict [--images 40] [--rounds 5] [--sizes 640x480 1920x1080] [--faces 1 8] [--fer 'env/run --rivals']
 
 A photograph's time runs from a JPEG file to its faces' probabilities, a video's from the file to those of its last frame: reading,
 detection, cutting, the network. The bare loop is what one writes with cv2 and onnxruntime alone: the same detector at the same size, the
 same network, each box cut out as it is; it knows no EXIF, no tilted face, no small one, no tracks, and checks no file. Each picture shows 1 or
-8 copies of a face, of scikit-image's photograph (public domain) or, where that is not installed, drawn.
+8 copies of a face, of scikit-image's photograph (public domain) or, where that is not installed, drawn. `--fer PYTHON` adds the package `fer`
+(benchmarks/fer_judge.py), with the detector that it brings; it may find other faces than are there.
 """
 
 import argparse
+import contextlib
 import os
+import shlex
+import subprocess
 import tempfile
 import time
 
@@ -102,53 +106,78 @@ def bare(model, threads):
     return lambda path, count: (look(cv2.imread(path)) for _ in range(count)), film
 
 
-WAYS = (("fer-lite", ours), ("bare loop", bare))
+class Fer:
+    """The package fer in a process of its own, one for each number of threads; how many faces it found in how many images."""
+
+    def __init__(self, python):
+        self.python, self.processes, self.found, self.images = shlex.split(python), {}, 0, 0
+
+    def __call__(self, _, threads):
+        if threads not in self.processes:
+            limits = dict.fromkeys(("THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(threads))
+            self.processes[threads] = subprocess.Popen(
+                [*self.python, "-m", "benchmarks.fer_judge"], env=dict(os.environ, **limits), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        return (lambda path, count: self.ask(threads, path, count)), (lambda path, _: self.ask(threads, path, 0))
+
+    def ask(self, threads, path, count):
+        process = self.processes[threads]
+        with contextlib.suppress(BrokenPipeError):
+            print(path, count, file=process.stdin, flush=True)
+        said = process.stdout.readline()
+        if not said:
+            raise errors.Fail("%s cannot run the package fer: give --fer 'env/run --rivals', which installs it" % shlex.join(self.python))
+        found = list(map(int, said.split()))
+        self.found, self.images = self.found + sum(found), self.images + len(found)
+        return found
+
+    def close(self):
+        for process in self.processes.values():
+            process.stdin.close()
+            process.wait()
+
+
+WAYS = {"fer-lite": ours, "bare loop": bare}
+EXACT = tuple(WAYS)  # those that must find every face
 
 
 def rate(way, path, count, wanted):
-    """Images a second. Fail where one has not `wanted` faces: then the two ways would not do the same work."""
+    """Images a second. Fail where one has not `wanted` faces (None: any number): then the ways would not do the same work."""
     start = time.perf_counter()
     found = list(way(path, count))
     seconds = time.perf_counter() - start
-    if found != [wanted] * count:
+    if len(found) != count or wanted is not None and found != [wanted] * count:
         raise errors.Fail(
             "%s: %s faces were found, not %d in each of %d images: take larger --sizes" % (os.path.basename(path), sorted(set(found)), wanted, count)
         )
     return count / seconds
 
 
-def measure(model, size, count, images, rounds, threads, bar):
+def measure(model, makers, size, count, images, rounds, threads, bar):
     """{"photographs", "video": {way: [images a second in each round]}} of pictures of one kind."""
     cv2.setNumThreads(threads)
     os.environ["OPENCV_FFMPEG_THREADS"] = str(threads)  # read when a video is opened
     with tempfile.TemporaryDirectory(prefix="fer-lite-bench-") as folder:
         paths = write(folder, picture(*size, count), images)
-        ways = {name: make(model, threads) for name, make in WAYS}
+        ways = {name: make(model, threads) for name, make in makers.items()}
         found = {kind: {name: [] for name in ways} for kind in ("photographs", "video")}
         for turn in range(rounds + 1):
             for (kind, rates), place, path in zip(found.items(), (0, 1), paths):
                 for name, way in list(ways.items())[:: (-1) ** turn]:  # each goes first in its turn
                     bar.update(bar.done, "%dx%d, %s" % (*size, kind))
-                    rates[name].append(rate(way[place], path, images, count))
+                    rates[name].append(rate(way[place], path, images, count if name in EXACT else None))
                     bar.add()
     return {kind: {name: each[1:] for name, each in rates.items()} for kind, rates in found.items()}  # the first round warms up
 
 
 def line(threads, size, count, kind, rates):
-    """A printed line: medians, and the ratio's over the rounds, with its least and largest."""
-    mine, beside = (np.array(rates[name]) for name, _ in WAYS)
-    ratios = mine / beside
-    return "%7d  %9s  %5d  %-11s  %9.1f  %9.1f  %5.2f (%.2f to %.2f)" % (
-        threads,
-        "%dx%d" % size,
-        count,
-        kind,
-        np.median(mine),
-        np.median(beside),
-        np.median(ratios),
-        ratios.min(),
-        ratios.max(),
-    )
+    """A printed line: fer-lite's median, then each other's, and the ratio's median over the rounds with its least and largest."""
+    mine, text = np.array(rates["fer-lite"]), "%7d  %9s  %5d  %-11s" % (threads, "%dx%d" % size, count, kind)
+    text += "  %9.1f" % np.median(mine)
+    for beside in list(rates.values())[1:]:
+        ratios = mine / np.array(beside)
+        text += "  %9.1f  %5.2f (%.2f to %.2f)" % (np.median(beside), np.median(ratios), ratios.min(), ratios.max())
+    return text
 
 
 def _size(text):
@@ -166,15 +195,22 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="turns that count; one goes before them (default: %(default)s)")
     parser.add_argument("--sizes", type=_size, nargs="+", default=[(640, 480), (1920, 1080)], metavar="WxH")
     parser.add_argument("--faces", type=int, nargs="+", choices=range(1, COLUMNS * ROWS + 1), default=[1, COLUMNS * ROWS], metavar="1-8")
+    parser.add_argument("--fer", metavar="PYTHON", help="the Python that has env/rivals.txt: 'env/run --rivals'")
     args = parser.parse_args()
+    fer = args.fer and Fer(args.fer)
+    makers = dict(WAYS, **({"fer": fer} if fer else {}))
     cases = [(threads, size, count) for threads in sorted({1, parallel.count()}) for size in args.sizes for count in args.faces]
     lines = []
-    with Progress("benchmark", len(cases) * len(WAYS) * 2 * (args.rounds + 1)) as bar:
+    with Progress("benchmark", len(cases) * len(makers) * 2 * (args.rounds + 1)) as bar:
         for threads, size, count in cases:
-            found = measure(args.model, size, count, args.images, args.rounds, threads, bar)
+            found = measure(args.model, makers, size, count, args.images, args.rounds, threads, bar)
             lines += [line(threads, size, count, kind, rates) for kind, rates in found.items()]
     print("images a second, median of %d rounds of %d; OpenCV %s\n" % (args.rounds, args.images, cv2.__version__))
-    print("\n".join(["threads       size  faces  kind          fer-lite  bare loop  ratio (least to largest)", *lines]))
+    if fer:
+        fer.close()
+        print("fer found %.2f faces an image\n" % (fer.found / fer.images))
+    titles = "".join("  %9s  ratio (least to largest)" % name for name in list(makers)[1:])
+    print("\n".join(["threads       size  faces  kind           fer-lite" + titles, *lines]))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ bench: | env ## speed of all that computes, beside the stock tools, bare loops a
 	@$(TORCH) -m benchmarks.torch_engine
 	@$(EXPORT_RUN) -m benchmarks.deploy $(call opt,--model,$(MODEL)) $(WITH_CAFFE) $$(bash env/run --rivals -c 'import sys; print("--rivals=" + sys.executable)')
 	@bash env/run --package -m benchmarks.serve $(call opt,--model,$(MODEL))
-	@$(MAKE) bench-predict
+	@$(MAKE) bench-predict ARGS='--fer "env/run --rivals"'
 bench-predict: ## photographs and video frames a second, faces found, beside a bare loop of YuNet and ONNX Runtime
 	@$(EXPORT_RUN) -m benchmarks.predict $(call opt,--model,$(MODEL)) $(ARGS)
 

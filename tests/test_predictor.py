@@ -310,6 +310,8 @@ def test_the_speed_of_the_whole_is_measured(monkeypatch, capsys, shown):
         assert all(float(line[4]) > 0 and float(line[6]) == pytest.approx(float(line[4]) / float(line[5]), rel=0.1) for line in lines)
         status, out, err = run("--sizes", "64x64", "--faces", "8")  # faces of a few pixels
         assert (status, out, err.splitlines()[-1].startswith("error: ")) == (1, "", True) and "--sizes" in err
+        status, out, err = run("--sizes", "320x240", "--faces", "2", "--fer", sys.executable)  # this Python has no fer
+        assert (status, out) == (1, "") and "env/run --rivals" in err.splitlines()[-1]
     finally:
         cv2.setNumThreads(threads)
 
