@@ -7,7 +7,6 @@
 Rungs and seeds are paper/recipe.py's. Accuracies are by FER+'s own majority rule on PublicTest, of one crop and of the mirrored pair.
 """
 
-import argparse
 import csv
 import os
 import statistics
@@ -15,8 +14,7 @@ import statistics
 from common import errors, files, runs
 from common import scores as scores_file
 from evaluation import votes
-from evaluation.report import table
-from evaluation.report.rules import Rules
+from evaluation.report import rules, table
 from paper import recipe
 
 COLUMNS = ("rung", "seed", "epochs", "one_crop", "pair", "n", "engine", "commit", "minutes")
@@ -92,20 +90,24 @@ def write(path, lines):
         writer.writerows(lines.values())
 
 
+def write_missing(args, lines):
+    write_rules(args, [key for key in planned() if key not in lines])
+
+
 def write_rules(args, missing):
-    rules, root, votes_data = Rules(args), args.work, os.path.join(args.data, "ferplus_votes")
-    nets = rules.add(
+    makefile, root, votes_data = rules.Rules(args), args.work, os.path.join(args.data, "ferplus_votes")
+    nets = makefile.add(
         root + "/nets",
         [],
-        rules.python("netgen", "--root", root, "--rungs"),
+        makefile.python("netgen", "--root", root, "--rungs"),
         ["mkdir", "-p", root + "/data"],
         ["ln", "-sfn", os.path.abspath(votes_data), root + "/data/ferplus_votes"],
         ["touch", root + "/nets"],
     )
-    answers = rules.add(
+    answers = makefile.add(
         root + "/teacher/scores_train.npz",
         [],
-        rules.python(
+        makefile.python(
             "evaluation.test",
             "--deploy",
             args.teacher + "/deploy.prototxt",
@@ -125,16 +127,16 @@ def write_rules(args, missing):
     for rung, seed in missing:
         made = folder(root, rung, seed)
         taught = [answers] if rung in recipe.TAUGHT else []
-        final = rules.add(
+        final = makefile.add(
             os.path.join(made, runs.FINAL),
             [nets] + taught,
-            rules.training("%s/solvers/%s.prototxt" % (root, rung), made, "--recipe", rung, "--trial", seed, *(["--teacher"] + taught if taught else [])),
+            makefile.training("%s/solvers/%s.prototxt" % (root, rung), made, "--recipe", rung, "--trial", seed, *(["--teacher"] + taught if taught else [])),
         )
         goals.append(
-            rules.add(
+            makefile.add(
                 os.path.join(made, "scores_%s.npz" % SPLIT),
                 [final],
-                rules.python(
+                makefile.python(
                     "evaluation.test",
                     "--deploy",
                     "%s/prototxt/%s_deploy.prototxt" % (root, rung),
@@ -151,7 +153,7 @@ def write_rules(args, missing):
                 ),
             )
         )
-    rules.write(args.rules, goals)
+    makefile.write(args.rules, goals)
 
 
 def report(lines):
@@ -185,27 +187,9 @@ def _beside(value, mean):
 
 @errors.main
 def main():
-    parser = argparse.ArgumentParser(prog="python3 -m evaluation.report.ladder", description=__doc__.splitlines()[0])
-    parser.add_argument("--csv", default="docs/results/ladder.csv", help="the results (default: %(default)s)")
-    parser.add_argument("--work", help="the folder of the ladder's runs: collect what is finished there")
-    parser.add_argument("--rules", help="write rules for make of what is missing here; nothing is printed then")
-    parser.add_argument("--data", default="data", help="where `make data` builds (default: %(default)s)")
+    parser = rules.options("ladder", __doc__)
     parser.add_argument("--teacher", default="models/resnet20_votes", help="the network that teaches (default: %(default)s)")
-    parser.add_argument("--engine", default="torch", help="what trains (default: %(default)s); what tests is torch")
-    parser.add_argument("--python", default="python3", help="what runs a training (default: %(default)s)")
-    args = parser.parse_args()
-    if args.rules and not args.work:
-        raise errors.Fail("--rules needs --work, the folder of the ladder's runs")
-    lines = read(args.csv)
-    if args.work:
-        collected = collect(args.work, args.data, lines)
-        if collected != lines:
-            write(args.csv, collected)
-        lines = collected
-    if args.rules:
-        write_rules(args, [key for key in planned() if key not in lines])
-    else:
-        print(report(lines))
+    rules.run(parser.parse_args(), read, lambda args, lines: collect(args.work, args.data, lines), write, write_missing, report)
 
 
 if __name__ == "__main__":

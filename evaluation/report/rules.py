@@ -1,8 +1,40 @@
-"""Rules for make of what a study has not run yet: each target is a file that a run makes, its recipe a list of commands, each a list of words."""
+"""What the study and the ladder share: their command's options, and rules for make of what they have not run yet.
 
+Each target of the rules is a file that a run makes, its recipe a list of commands, each a list of words.
+"""
+
+import argparse
 import shlex
 
-from common import files
+from common import errors, files
+
+
+def options(name, about):
+    """A parser of the options of both: evaluation.report.NAME, its results in docs/results/NAME.csv."""
+    parser = argparse.ArgumentParser(prog="python3 -m evaluation.report." + name, description=about.splitlines()[0])
+    parser.add_argument("--csv", default="docs/results/%s.csv" % name, help="the results (default: %(default)s)")
+    parser.add_argument("--work", help="the folder of its runs: collect what is finished there")
+    parser.add_argument("--rules", help="write rules for make of what is missing here; nothing is printed then")
+    parser.add_argument("--data", default="data", help="where `make data` builds (default: %(default)s)")
+    parser.add_argument("--engine", default="torch", help="what trains (default: %(default)s); what tests is torch")
+    parser.add_argument("--python", default="python3", help="what runs a training (default: %(default)s)")
+    return parser
+
+
+def run(args, read, collect, write, write_rules, report):
+    """The command: collect what is finished, then write the rules of what is missing, or print the table."""
+    if args.rules and not args.work:
+        raise errors.Fail("--rules needs --work, the folder of the runs")
+    lines = read(args.csv)
+    if args.work:
+        collected = collect(args, lines)
+        if collected != lines:
+            write(args.csv, collected)
+        lines = read(args.csv)
+    if args.rules:
+        write_rules(args, lines)
+    else:
+        print(report(lines))
 
 
 class Rules:

@@ -7,13 +7,11 @@
 A reading has a folder in WORK: options, prototxt, solvers and data of its own, pretrain/resnet20_cifar10, row2_8ep/trial1.
 """
 
-import argparse
 import csv
 import os
 
 from common import errors, files, runs
-from evaluation.report import rows, show, table
-from evaluation.report.rules import Rules
+from evaluation.report import rows, rules, show, table
 from paper import experiments, facts, ours, study
 
 COLUMNS = (
@@ -166,7 +164,7 @@ def _minutes(kept):
 # ---- rules for make ---------------------------------------------------------------------------------------------------
 
 
-class StudyRules(Rules):
+class StudyRules(rules.Rules):
     def run(self, run):
         """Train and test one run (one of study.home); the file that says it is done."""
         made, source, root = folder(self.args.work, run), pretraining(self.args.work, run), os.path.join(self.args.work, run.reading)
@@ -263,20 +261,24 @@ def data_variant(reading):
     return "_".join(filter(None, words))
 
 
+def write_missing(args, lines):
+    write_rules(args, study.plan(accuracies(lines)))
+
+
 def write_rules(args, missing):
     """Write the rules of the missing runs, an empty file where there are none, and each reading's options where they changed."""
-    rules = StudyRules(args)
+    makefile = StudyRules(args)
     goals = []
     for run in missing:
-        goals.append(rules.run(run))
+        goals.append(makefile.run(run))
         if pretraining(args.work, run):
-            goals.append(rules.statistics(run))
-    for name in sorted({target.split(os.sep)[-2] for target in rules.rules if target.endswith("/nets")}):
+            goals.append(makefile.statistics(run))
+    for name in sorted({target.split(os.sep)[-2] for target in makefile.rules if target.endswith("/nets")}):
         path, said = os.path.join(args.work, name, "options"), " ".join(netgen_options(study.reading(name))) + "\n"
         if not os.path.exists(path) or open(path).read() != said:
             with files.replacing(path) as temporary, open(temporary, "w") as f:
                 f.write(said)
-    rules.write(args.rules, goals)
+    makefile.write(args.rules, goals)
 
 
 # ---- the table --------------------------------------------------------------------------------------------------------
@@ -366,28 +368,11 @@ def _said(run):
 
 @errors.main
 def main():
-    parser = argparse.ArgumentParser(prog="python3 -m evaluation.report.study", description=__doc__.splitlines()[0])
-    parser.add_argument("--csv", default="docs/results/study.csv", help="the results (default: %(default)s)")
-    parser.add_argument("--work", help="the folder of the study's runs: collect what is finished there")
-    parser.add_argument("--rules", help="write rules for make of what is missing here; nothing is printed then")
-    parser.add_argument("--data", default="data", help="where `make data` builds (default: %(default)s)")
+    parser = rules.options("study", __doc__)
     parser.add_argument("--downloads", default="downloads")
     parser.add_argument("--unofficial", action="store_true", help="as for data_prep")
-    parser.add_argument("--engine", default="torch", help="what trains (default: %(default)s); what tests is torch")
-    parser.add_argument("--python", default="python3", help="what runs a training (default: %(default)s)")
     args = parser.parse_args()
-    if args.rules and not args.work:
-        raise errors.Fail("--rules needs --work, the folder of the study's runs")
-    lines = read(args.csv)
-    if args.work:
-        collected = collect(args.work, lines)
-        if collected != lines:
-            write(args.csv, collected)
-        lines = read(args.csv)
-    if args.rules:
-        write_rules(args, study.plan(accuracies(lines)))
-    else:
-        print(report(lines))
+    rules.run(args, read, lambda args, lines: collect(args.work, lines), write, write_missing, report)
 
 
 if __name__ == "__main__":
