@@ -5,16 +5,26 @@ import argparse
 from common import errors, streams
 from data_prep import build, check, preview
 
-COMMANDS = {"build": (build, "official files -> data/SET"), "check": (check, "verify data/SET"), "preview": (preview, "contact sheets of data/SET")}
+
+def of_a_built_set(parser):
+    parser.add_argument("set", metavar="SET", help="the name of a built set")
+    parser.add_argument("--out", default="data", help="where the folder SET lies (default: %(default)s)")
+
+
+COMMANDS = {
+    "build": (build, build.add_arguments, "official files -> data/SET"),
+    "check": (check, of_a_built_set, "verify data/SET"),
+    "preview": (preview, of_a_built_set, "contact sheets of data/SET"),
+}
 
 
 def parser():
     """The commands and their arguments."""
     top = argparse.ArgumentParser(prog="python3 -m data_prep", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module, summary) in COMMANDS.items():
+    for name, (module, add_arguments, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=module.__doc__.splitlines()[0])
-        module.add_arguments(command)
+        add_arguments(command)
         command.set_defaults(run=module.run)
     return top
 

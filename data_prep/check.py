@@ -15,11 +15,6 @@ from common.progress import Progress
 from data_prep import store
 
 
-def add_arguments(parser):
-    parser.add_argument("set", metavar="SET", help="the name of a built set")
-    parser.add_argument("--out", default="data", help="where the folder SET lies (default: %(default)s)")
-
-
 def run(args):
     folder = os.path.join(args.out, args.set)
     manifest = built.manifest(folder)

@@ -21,11 +21,6 @@ LABEL, BAR, TITLE, GAP = 150, 180, 78, 6  # pixels
 INK, PAPER, COLOUR, LIGHT, ALARM = (40, 40, 40), (255, 255, 255), (160, 120, 60), (225, 205, 175), (40, 40, 200)  # BGR
 
 
-def add_arguments(parser):
-    parser.add_argument("set", metavar="SET", help="the name of a built set")
-    parser.add_argument("--out", default="data", help="where the folder SET lies (default: %(default)s)")
-
-
 def run(args):
     folder = os.path.join(args.out, args.set)
     manifest = built.manifest(folder)

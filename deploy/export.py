@@ -325,14 +325,7 @@ def main():
     parser.add_argument("--out", help="folder (default: exports/ and the model's name)")
     parser.add_argument("--deploy", help="its deploy prototxt (default: the one of prototxt/ that fits)")
     parser.add_argument("--data", default="data/ferplus", help="data set's folder: mean, images for int8 and its accuracy")
-    parser.add_argument(
-        "--mean",
-        nargs="+",
-        metavar="V",
-        help="what the network wants subtracted: a number, one for each channel (blue, green, red), or a mean file (default: the data set's)",
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="what pixels are multiplied by after that, such as 0.00390625")
-    parser.add_argument("--resize", type=int, metavar="SIDE", help="resize the data set's images to it before they are cropped")
+    data.add_options(parser)
     parser.add_argument("--logits", action="store_true", help="the scores as the net gives them, without a softmax of ours")
     parser.add_argument("--split", default="valid", help="part on which accuracies are measured")
     parser.add_argument("--caffe", default="bash env/run python3", help='command that runs Python with Caffe; "" to go without')

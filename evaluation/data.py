@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections import namedtuple
 from collections.abc import Iterator
@@ -99,6 +100,18 @@ def names(data: str, split: str) -> dict[str, str]:
 def blank(images: np.ndarray) -> int:
     """How many of N images are blank: every pixel 0."""
     return int((~images.reshape(len(images), -1).any(axis=1)).sum())
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options for networks of other people: what is subtracted from an image, how it is scaled and resized."""
+    parser.add_argument(
+        "--mean",
+        nargs="+",
+        metavar="V",
+        help="what the network wants subtracted: a number, one for each channel (blue, green, red), or a mean file (default: the data set's)",
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="what pixels are multiplied by after that, such as 0.00390625")
+    parser.add_argument("--resize", type=int, metavar="SIDE", help="resize the images to it before they are cropped")
 
 
 def own_mean(words: list[str] | None) -> np.ndarray | None:

@@ -150,14 +150,7 @@ def main():
     parser.add_argument("--data", default="data/ferplus", help="folder with SPLIT_lmdb and mean.binaryproto")
     parser.add_argument("--split", default="test", help="test (PrivateTest, the paper's) or valid (PublicTest)")
     parser.add_argument("--out", help="folder for the scores (default: the weights' folder)")
-    parser.add_argument(
-        "--mean",
-        nargs="+",
-        metavar="V",
-        help="what the network wants subtracted: a number, one for each channel (blue, green, red), or a mean file (default: the data set's)",
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="what pixels are multiplied by after that, such as 0.00390625")
-    parser.add_argument("--resize", type=int, metavar="SIDE", help="resize the images to it before they are cropped")
+    data.add_options(parser)
     parser.add_argument("--unfolded", action="store_true", help="keep BatchNorm and Scale as layers")
     parser.add_argument("--workers", type=int, help="processes (default: THREADS or one for each core)")
     parser.add_argument("--engine", choices=engines.NAMES, default="caffe")
