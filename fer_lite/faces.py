@@ -79,8 +79,7 @@ def detect(image: np.ndarray, score: float = SCORE, largest_side: int = LARGEST_
 def view(image: np.ndarray, x: float, y: float, side: float, roll: float, pixels: int) -> np.ndarray:
     """The square of an image around (x, y), turned upright from `roll`: uint8 `pixels` x `pixels` (x 3). Beyond the image its edge is continued."""
     reach, scale = int(side * 0.71) + 2, pixels / side
-    rows, columns = (np.clip(np.arange(start - reach, start + reach + 1), 0, end - 1) for start, end in zip((int(y), int(x)), image.shape))
-    part = image[rows[:, None], columns]
+    part = _part(image, int(x) - reach, int(y) - reach, 2 * reach + 1)
     shrunk = min(1.0, scale)
     if shrunk < 1:
         part = cv2.resize(part, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
@@ -88,6 +87,15 @@ def view(image: np.ndarray, x: float, y: float, side: float, roll: float, pixels
     centre, middle = ((x - int(x) + reach + 0.5) * shrunk - 0.5, (y - int(y) + reach + 0.5) * shrunk - 0.5), (pixels - 1) / 2
     back = np.array([[cos, -sin, centre[0] - middle * (cos - sin)], [sin, cos, centre[1] - middle * (sin + cos)]])
     return cv2.warpAffine(part, back, (pixels, pixels), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _part(image, x, y, side):
+    """The square of an image: where it reaches beyond it, a copy in which the image's edge is continued."""
+    height, width = image.shape[:2]
+    if 0 <= x <= width - side and 0 <= y <= height - side:
+        return image[y : y + side, x : x + side]
+    rows, columns = (np.clip(np.arange(start, start + side), 0, end - 1) for start, end in ((y, height), (x, width)))
+    return image[rows[:, None], columns]
 
 
 def _rows(yunet, image, least):
@@ -204,8 +212,7 @@ def cut(image: np.ndarray, box: tuple[int, int, int, int], size: int = crops.SID
     By way of FER2013's 48x48: 36x36 is what data_prep stores for the paper's networks. Beyond the image its edge is continued.
     """
     x, y, side, _ = box
-    rows, columns = (np.clip(np.arange(start, start + side), 0, end - 1) for start, end in zip((y, x), image.shape))
-    part = image[rows[:, None], columns]
+    part = _part(image, x, y, side)
     if part.ndim == 3:
         part = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
     if part.shape != (FER_SIDE, FER_SIDE):

@@ -96,6 +96,17 @@ def test_a_cut_face_is_what_data_prep_stores(photograph):
     assert side == other == round(1.15 * (80 * 100) ** 0.5) and abs(x + side / 2 - 140) <= 1 and abs(y + side / 2 - 100) <= 1
 
 
+@pytest.mark.parametrize("shape", [(40, 60), (40, 60, 3)])
+def test_a_square_is_cut_alike_inside_an_image_and_beyond_its_edge(shape):
+    image = np.random.RandomState(4).randint(0, 256, shape).astype(np.uint8)
+    wider = np.pad(image, [(100, 100)] * 2 + [(0, 0)] * (len(shape) - 2), mode="edge")
+    for x, y, side in ((0, 0, 40), (20, 0, 40), (21, 0, 40), (-3, 5, 20), (50, 30, 20), (-90, -90, 30), (10, 10, 1), (-20, -20, 90)):
+        np.testing.assert_array_equal(faces.cut(image, (x, y, side, side)), faces.cut(wider, (x + 100, y + 100, side, side)))
+        if side > 1:
+            one, other = (faces.view(each, x + far + side / 2, y + far + side / 2, side, 30, 48) for each, far in ((image, 0), (wider, 100)))
+            np.testing.assert_array_equal(one, other)
+
+
 def test_faces_of_a_photograph_are_found_and_drawn(model, photograph, tmp_path, run):
     two = save(tmp_path / "two.png", np.hstack([photograph, photograph[:, ::-1]]))
     drawn = tmp_path / "drawn.jpg"
