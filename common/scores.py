@@ -46,7 +46,7 @@ AGAIN = "make it again with `make eval AGAIN=1`"
 def write(path: str, scores: Scores) -> None:
     """Write Scores to `path` (.npz), whole or not at all."""
     with files.replacing(path) as temporary, open(temporary, "wb") as f:
-        np.savez_compressed(f, **{name: np.asarray(value) for name, value in scores._asdict().items()})
+        f.write(files.npz(**{name: np.asarray(value) for name, value in scores._asdict().items()}))
 
 
 def read(path: str, split: str | None = None) -> Scores:

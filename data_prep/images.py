@@ -44,9 +44,10 @@ def _whole_png(data):
     """Whether every chunk lies within the file: OpenCV allocates what one claims, and waits half a minute for it."""
     at = 8
     while at + 12 <= len(data):
-        if data[at + 4 : at + 8] == b"IEND":
-            return True
+        ends = data[at + 4 : at + 8] == b"IEND"
         at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if ends:
+            return at <= len(data)
     return False
 
 

@@ -58,7 +58,7 @@ def majority(path):
     images: this is the rule of the literature (25,060, 3,199 and 3,153 images). Images without a majority are left out."""
     with open(path, newline="", encoding="utf-8", errors="replace") as f:
         rows = [row for row in list(_rows(f, path))[1:] if len(row) > 1 and row[1].strip()]
-    votes = np.array([_votes(row, 2, "%s: the row of %s" % (path, row[1])) for row in rows], np.int64).reshape(-1, len(VOTES))
+    votes = np.array([_votes(row, 2, "%s: the row of %r" % (path, row[1])) for row in rows], np.int64).reshape(-1, len(VOTES))
     return {(USAGES[row[0]], row[1].strip()): int(label) for row, label in zip(rows, by_votes("ferplus", votes)) if label != NONE}
 
 

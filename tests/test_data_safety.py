@@ -560,3 +560,12 @@ def test_mutated_files_are_built_or_refused_in_one_line(tmp_path, capsys):
 
 def listing(folder):
     return {os.path.relpath(os.path.join(each, name), str(folder)) for each, _, names in os.walk(str(folder)) for name in names}
+
+
+@pytest.mark.parametrize("name", ["png_chunk_too_large", "picture_chunk_too_large", "picture_end_too_large"])
+def test_a_png_whose_chunk_claims_more_than_the_file_does_not_reach_opencv(name, monkeypatch):
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus", name), "rb") as f:
+        data = f.read()
+    monkeypatch.setattr(images.cv2, "imdecode", lambda *_: pytest.fail("OpenCV allocates what a chunk claims"))
+    with pytest.raises(errors.Fail, match="damaged"):
+        images.decode(data, "x")

@@ -1,6 +1,9 @@
 """The ten-crop test, against real Caffe: the Data layer's pixels, the folded net, every image once, and bad input."""
 
 import json
+import os
+import subprocess
+import sys
 
 import evaluation_data
 import numpy as np
@@ -172,3 +175,22 @@ def test_the_bench_notices_other_predictions(caffe, tmp_path):
     for wrong, words in ((found[::-1], "predictions are others"), (found + 2e-4, "0 predictions .* differ by up to 2")):
         with pytest.raises(errors.Fail, match=words):
             bench.check([rows[0], (name, rate, wrong)])
+
+
+def test_scores_that_the_disk_refuses_leave_nothing_and_no_traceback(tmp_path):
+    """NumPy writes an .npz by a ZipFile, which speaks once more when it is collected."""
+    code = (
+        "import resource, signal; import numpy as np; from common import scores\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
+        "p = np.random.rand(99, 8).astype(np.float32)\n"
+        "scores.write('s.npz', scores.Scores(['k'] * 99, [''] * 99, np.zeros(99, int), p, p, list('abcdefgh'), 'test'))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=str(tmp_path),
+        env=dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    assert ran.returncode == 1 and "OSError: [Errno 27]" in ran.stderr and "Exception ignored" not in ran.stderr
+    assert not os.listdir(str(tmp_path))

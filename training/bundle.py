@@ -68,11 +68,9 @@ def _write_pieces(source, folder):
     numbers = iter(range(1000))
 
     def write(records):
-        np.savez_compressed(
-            os.path.join(folder, "%03d.npz" % next(numbers)),
-            lengths=np.array([[len(x) for x in pair] for pair in records]),
-            bytes=np.frombuffer(b"".join(b"".join(pair) for pair in records), np.uint8),
-        )
+        lengths = np.array([[len(x) for x in pair] for pair in records])
+        with open(os.path.join(folder, "%03d.npz" % next(numbers)), "wb") as f:
+            f.write(files.npz(lengths=lengths, bytes=np.frombuffer(b"".join(b"".join(pair) for pair in records), np.uint8)))
 
     with lmdbs.opened(source) as environment, environment.begin() as transaction:
         waiting, size = [], 0

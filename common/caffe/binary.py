@@ -30,7 +30,10 @@ def read(path: str, kind: type[Message]) -> Message:
         if isinstance(layer.name, bytes) or isinstance(layer.type, bytes):  # protobuf hands out what is no UTF-8 as it is
             raise errors.Fail("%s names a layer in bytes that are no UTF-8: it is damaged, make it again" % path)
     if kind is m.NetParameter:
-        upgrade.upgrade(message, path)
+        try:
+            upgrade.upgrade(message, path)
+        except ValueError:  # as above, of an older format
+            raise errors.Fail("%s holds a word in bytes that are no UTF-8: it is damaged, make it again" % path) from None
     return message
 
 
@@ -49,9 +52,12 @@ def blob_to_array(blob: Message) -> np.ndarray:
     else:
         shape = (blob.num, blob.channels, blob.height, blob.width)
     values = np.array(blob.double_data if blob.double_data else blob.data, dtype=np.float32)
-    if min(shape, default=0) < 0 or values.size != math.prod(shape):
-        raise errors.Fail("a blob holds %d numbers for shape %s: the file is damaged" % (values.size, shape))
-    return values.reshape(shape)
+    try:
+        if min(shape, default=0) < 0 or values.size != math.prod(shape):
+            raise ValueError
+        return values.reshape(shape)
+    except ValueError:  # NumPy's too: no number at all, for sides beyond its own limit
+        raise errors.Fail("a blob holds %d numbers for shape %s: the file is damaged" % (values.size, shape)) from None
 
 
 def array_to_blob(array: np.ndarray) -> Message:
@@ -84,7 +90,10 @@ def read_datum(data: bytes) -> tuple[np.ndarray, int]:
 
 def read_mean(path: str) -> np.ndarray:
     """mean.binaryproto as float32 C x H x W."""
-    mean = blob_to_array(read(path, m.BlobProto))
+    try:
+        mean = blob_to_array(read(path, m.BlobProto))
+    except errors.Fail as failure:
+        raise errors.Fail(str(failure) if path in str(failure) else "%s: %s" % (path, failure)) from None
     if mean.ndim < 3 or mean.size != math.prod(mean.shape[-3:]):
         raise errors.Fail("%s is no mean of one image (its shape is %s): build the set again with `make data`" % (path, mean.shape))
     return mean.reshape(mean.shape[-3:])
