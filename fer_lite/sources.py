@@ -29,6 +29,8 @@ NO_HEIF = "%s: a HEIC image: pip install 'fer-lite[heif]', or save it as JPEG"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF") + (("HEIF",) if pillow_heif else ())
 ORIENTATION = 0x0112  # the EXIF tag
 LARGEST_FILE = 1 << 28  # bytes of an image
+BYTES, PATHS = (bytes, bytearray, memoryview), (str, os.PathLike)
+IMAGES = (*BYTES, *PATHS, np.ndarray, Image.Image)  # what is one image, whatever it can be iterated over
 # Kinds that a user may take for images: left out of folders, and said. Any other file is no matter.
 LEFT_OUT = HEIF + (".avif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg")
 
@@ -102,13 +104,16 @@ def read_image(what: Any, pixels: int = images.LARGEST_PIXELS) -> np.ndarray:
         return _of_array(what)
     if isinstance(what, Image.Image):
         return _of_pillow(what, "the PIL image", pixels)
-    if isinstance(what, (bytes, bytearray, memoryview)):
+    if isinstance(what, BYTES):
         return _of_bytes(bytes(what), "the image", pixels)
-    if isinstance(what, (str, os.PathLike)):
+    if isinstance(what, PATHS):
         return _of_bytes(_content(os.fspath(what)), os.fspath(what), pixels)
     raise TypeError(
         "an image is a path, bytes, a PIL image, or a NumPy array, not %s%s"
-        % (type(what).__name__, " (cv2.imread gives None where a file is missing)" if what is None else "")
+        % (
+            type(what).__name__,
+            " (cv2.imread gives None where a file is missing)" if what is None else ": hand over its .read()" if hasattr(what, "read") else "",
+        )
     )
 
 
@@ -131,6 +136,8 @@ def _content(path):
             return f.read(LARGEST_FILE)
     except FileNotFoundError:
         raise errors.Fail("%s is not there" % path) from None
+    except OSError as problem:  # a folder, a link to itself, one that may not be read: of many files it is one
+        raise errors.Fail("%s cannot be read: %s" % (path, problem.strerror)) from None
 
 
 def _of_bytes(data, where, pixels):

@@ -1,6 +1,7 @@
 """Predict: faces given and found, images, folders, videos, what is printed and drawn, and everything that is no input."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -172,6 +173,7 @@ def test_a_folder_as_csv_with_a_bad_file_among_the_good(model, photograph, tmp_p
     save(tmp_path / "in" / "deeper" / "b.webp", photograph)
     (tmp_path / "in" / "bad.png").write_text("no image")
     (tmp_path / "in" / "notes.txt").write_text("no matter")
+    (tmp_path / "in" / "loop.png").symlink_to("loop.png")
     status, table, err = run("--model", model, tmp_path / "in", "--csv", "--draw", tmp_path / "out")
     lines = list(csv.DictReader(io.StringIO(table)))
     assert list(lines[0]) == ["file", "frame", "time", "track", "x", "y", "width", "height", "score", "roll", "label", *facts.EXPRESSIONS, "problem"]
@@ -179,8 +181,9 @@ def test_a_folder_as_csv_with_a_bad_file_among_the_good(model, photograph, tmp_p
     assert all(near_the_face([int(line[k]) for k in ("x", "y", "width", "height")]) for line in lines)
     assert status == 1 and err.splitlines() == [
         "error: %s: no image that is read (.jpg .jpeg .png .webp .bmp .tif .tiff .gif), and by its name no video" % (tmp_path / "in" / "bad.png"),
+        "error: %s cannot be read: %s" % (tmp_path / "in" / "loop.png", os.strerror(errno.ELOOP)),
         "wrote drawn images to %s" % (tmp_path / "out"),
-        "error: 1 of 3 files could not be read (named above)",
+        "error: 2 of 4 files could not be read (named above)",
     ]
     assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")) == ["a.jpg", "deeper/b.webp"]
 

@@ -1,9 +1,11 @@
 """The Predictor in users' hands: threads, every kind of input, phones' photographs, tilted faces, batches."""
 
+import collections
 import concurrent.futures
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from PIL import Image
 
 import fer_lite
 from benchmarks import predict as bench
-from fer_lite import crops, errors, faces, names, sources
+from fer_lite import crops, errors, faces, names, predict, sources
 
 MODEL = "resnet20_cifar10"
 
@@ -79,6 +81,29 @@ def test_every_way_to_hand_over_an_image(predictor, small, tmp_path):
     grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
     assert predictor(grey) == predictor(grey[..., None]) == predictor(Image.fromarray(grey)) == predictor(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
     assert predictor([]) == []
+    for many in ({1: ways[0]}.values(), collections.deque(ways[:1]), {ways[0]}):
+        assert list(predictor(many)) == [[wanted]]
+
+
+@pytest.mark.parametrize("wanted", ({"find": "Given"}, {"score": 7}, {"score": float("nan")}, {"threshold": 80}, {"threshold": -1}, {"largest_side": 0}))
+def test_a_value_that_means_nothing_is_refused(wanted):
+    with pytest.raises(ValueError, match=next(iter(wanted))):
+        fer_lite.Predictor(MODEL, **wanted)
+
+
+def test_a_predictor_goes_to_another_process(small):
+    ours = fer_lite.Predictor(MODEL + "+resnet32_cifar10", ten_crops=True, threads=1, threshold=0.3)
+    ours.threshold = 1.0
+    theirs = pickle.loads(pickle.dumps(ours))
+    assert theirs(small) == ours(small) and theirs(small)[0]["label"] == predict.UNCERTAIN
+
+
+def test_the_installed_package_finds_a_checkouts_networks(tmp_path, monkeypatch):
+    """README's names of networks that the wheel has not."""
+    shutil.copytree(os.path.join(names.ROOT, "models", MODEL), tmp_path / "models" / MODEL)
+    monkeypatch.setattr(names, "ROOT", str(tmp_path / "package"))
+    monkeypatch.chdir(tmp_path)
+    assert fer_lite.Predictor("%s+%s/model_int8.onnx" % (MODEL, MODEL)).size == 32
 
 
 @pytest.mark.parametrize(
@@ -94,12 +119,14 @@ def test_every_way_to_hand_over_an_image(predictor, small, tmp_path):
         ("nowhere.jpg", errors.Fail),
         (b"", errors.Fail),
         (b"hello", errors.Fail),
+        (io.BytesIO(b"hello"), TypeError),  # not a stream of images, line by line
+        (os.path.dirname(__file__), errors.Fail),
     ),
 )
 def test_what_is_no_image_is_said_in_one_line(predictor, bad, kind):
     with pytest.raises(kind) as said:
         predictor(bad)
-    assert "\n" not in str(said.value) and ("nowhere.jpg" if isinstance(bad, str) else "image") in str(said.value)
+    assert "\n" not in str(said.value) and (bad if isinstance(bad, str) else "image") in str(said.value)
 
 
 def test_faces_go_through_the_network_together(predictor, small):
