@@ -171,11 +171,15 @@ async def _body(request, largest):
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="fer-lite serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", help="address to answer on (default: %(default)s, this machine alone)")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=errors.between(int, 0, 65535), default=8000)
     parser.add_argument("--model", default=DEFAULT)
-    parser.add_argument("--score", type=float, default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
-    parser.add_argument("--threshold", type=float, default=0, metavar="P", help='label faces whose best probability is below it "uncertain"')
-    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="images that are looked at together (default: %(default)s)")
+    parser.add_argument("--score", type=errors.between(float, 0, 1), default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
+    parser.add_argument(
+        "--threshold", type=errors.between(float, 0, 1), default=0, metavar="P", help='label faces whose best probability is below it "uncertain"'
+    )
+    parser.add_argument(
+        "--at-once", type=errors.between(int, 1, 1024), default=os.cpu_count() or 1, help="images that are looked at together (default: %(default)s)"
+    )
     args = parser.parse_args(arguments)
     predictor = Predictor(args.model, score=args.score, threads=1, threshold=args.threshold)
     uvicorn.run(application(predictor, args.at_once), host=args.host, port=args.port, log_level="info", **OPTIONS)

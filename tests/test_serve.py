@@ -178,6 +178,14 @@ def test_the_description_fits_the_answers(client, photograph):
     assert "openapi.json" in page.text and "http" not in page.text and "default-src 'none'" in page.headers["content-security-policy"]
 
 
+@pytest.mark.parametrize("option", ("--port 99999", "--at-once 0", "--score 7", "--threshold 80"))
+def test_numbers_that_mean_nothing_are_refused(capsys, option):
+    """With --at-once 0 the server took images and never answered."""
+    with pytest.raises(SystemExit) as end:
+        serve.main(option.split())
+    assert end.value.code == 2 and "is not between" in capsys.readouterr().err
+
+
 def test_without_its_packages_serving_names_the_extra(tmp_path):
     for name in ("uvicorn", "starlette"):
         (tmp_path / (name + ".py")).write_text("raise ImportError")
