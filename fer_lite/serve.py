@@ -127,6 +127,8 @@ def application(predictor: Predictor, at_once: int = 2, waiting: int = 16, large
 
     async def predict(request: Request) -> JSONResponse:
         nonlocal inside
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise HTTPException(400, "the body is a form: send the image itself (curl --data-binary @photo.jpg, not -F)")
         if inside >= at_once + waiting:
             raise HTTPException(503, "too many images at once: try again", {"Retry-After": "1"})
         inside += 1

@@ -265,7 +265,7 @@ JPEG = cv2.imencode(".jpg", np.full((64, 64, 3), 99, np.uint8))[1].tobytes()
 BAD = {
     "text.txt": (b"hello", "no image that is read"),
     "text.jpg": (b"hello", "no image that is read"),
-    "empty.png": (b"", "no image that is read"),
+    "empty.png": (b"", "empty, no image"),
     "huge.png": (png(60000, 60000), "at most 100 million pixels"),
     "huge.webp": (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff" + b"\0" * 20, "huge.webp"),
     "cut.png": (png(60, 60)[:-30], "cut short"),

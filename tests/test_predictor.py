@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import errno
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from PIL import Image
 
 import fer_lite
 from benchmarks import predict as bench
-from fer_lite import crops, errors, faces, names, predict, sources
+from fer_lite import crops, errors, faces, images, names, predict, sources
 
 MODEL = "resnet20_cifar10"
 
@@ -60,6 +62,25 @@ def test_threads_give_what_one_gives(predictor, small):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert all(map(all, pool.map(work, range(8))))
     assert cv2.getNumThreads() == before
+
+
+def test_detectors_made_at_once_leave_opencvs_log_level(monkeypatch):
+    monkeypatch.setattr(faces, "_idle", collections.deque())
+    create, before = cv2.FaceDetectorYN.create, images.log_level(3)
+
+    def slow(*arguments):
+        time.sleep(0.05 + 0.1 * draw.pop())
+        return create(*arguments)
+
+    def hold(_):
+        with faces.detector():
+            time.sleep(0.3)
+
+    draw = [1, 1, 1, 0]
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", slow)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(hold, range(4)))
+    assert images.log_level(before) == 3
 
 
 def test_every_way_to_hand_over_an_image(predictor, small, tmp_path):
@@ -263,6 +284,19 @@ def test_folders_pass_over_what_is_hidden_and_say_what_they_leave_out(tmp_path, 
     assert sources.expand([str(tmp_path)]) == [str(tmp_path / "a.jpg"), str(tmp_path / "b" / "c.bmp")]
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "5 hidden" in said and "1 .heic (pip install" in said and "2 .avif" in said and "txt" not in said
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+    (tmp_path / "shut").mkdir()
+    scan = os.scandir
+
+    def scandir(path):
+        if path == str(tmp_path / "shut"):
+            raise PermissionError(errno.EACCES, "no", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read all
+    assert len(sources.expand([str(tmp_path)])) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "1 linked folder (" in said and "%s (it may not be read)" % (tmp_path / "shut") in said
     hidden = tmp_path / ".hidden"  # asked for by name
     assert sources.expand([str(hidden)]) == [str(hidden / "d.jpg")]
 

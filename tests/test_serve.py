@@ -87,6 +87,13 @@ def test_hostile_uploads_are_refused(client, name):
     assert client.get("/health").status_code == 200
 
 
+def test_a_form_is_told_to_send_the_image_itself(client):
+    """What `curl -F` sends."""
+    answer = client.post("/predict", files={"file": ("photo.jpg", GOOD)})
+    assert answer.status_code == 400 and "--data-binary" in answer.json()["error"]
+    assert "video" not in client.post("/predict", content=b"hello").json()["error"]  # nothing has a name here
+
+
 def test_damaged_files_of_every_kind_are_never_an_error_of_ours(client):
     draw = np.random.RandomState(1)
     for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"):
