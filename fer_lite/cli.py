@@ -110,22 +110,24 @@ def main():
     parser.add_argument("--model", default=DEFAULT, help="folder in models/ or exports/, or an .onnx file; A+B averages two (default: %(default)s)")
     parser.add_argument("--faces", choices=("detect", "given"), default="detect", help="find faces, or take each image for one")
     parser.add_argument("--crops", type=int, choices=(1, 10), help="the paper's ten crops, averaged, or the centre alone (default: the model's)")
-    parser.add_argument("--threshold", type=float, default=0, metavar="P", help='label faces whose best probability is below it "uncertain"')
+    parser.add_argument(
+        "--threshold", type=errors.between(float, 0, 1), default=0, metavar="P", help='label faces whose best probability is below it "uncertain"'
+    )
     parser.add_argument("--format", choices=("table", "json", "csv"), help="table, lines of JSON, or CSV (default: a table on a terminal, else JSON)")
     parser.add_argument("--csv", action="store_const", const="csv", dest="format", help="--format csv")
     parser.add_argument("--draw", metavar="OUT", help="draw the faces on a copy: a file for one source, else a folder")
     parser.add_argument("--fps", type=_positive, help="at most so many frames a second of a video or camera")
     parser.add_argument("--smooth", type=_positive, metavar="SECONDS", help="average each face's probabilities over so many seconds of a video or camera")
-    parser.add_argument("--limit", type=int, help="at most so many frames of each video or camera")
-    parser.add_argument("--score", type=float, default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
+    parser.add_argument("--limit", type=errors.between(int, 1, sys.maxsize), help="at most so many frames of each video or camera")
+    parser.add_argument("--score", type=errors.between(float, 0, 1), default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
     parser.add_argument(
         "--search",
-        type=int,
+        type=errors.between(int, 1, 100000),
         default=faces.LARGEST_SIDE,
         metavar="PIXELS",
         help="faces are searched with the image at this size; larger finds smaller faces (default: %(default)s)",
     )
-    parser.add_argument("--threads", type=int, help="cores to use (default: all)")
+    parser.add_argument("--threads", type=errors.between(int, 0, 1024), help="cores to use (default: all)")
     args = parser.parse_args()
     predictor = Predictor(args.model, args.faces, args.crops and args.crops == 10, args.score, args.search, args.threads, args.threshold)
     cv2.setNumThreads(args.threads or -1)  # -1: OpenCV's own choice
@@ -141,7 +143,7 @@ def main():
         if form == "csv":
             table.writerow(csv_row(record, predictor.classes))
         elif form == "table":
-            print(line(record))
+            print(errors.shown(line(record)).replace("\n", "?"))  # a name may hold what would move the cursor
         else:
             print(json.dumps(record, ensure_ascii=False))
         sys.stdout.flush()

@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterator
 import cv2
 import numpy as np
 
-from fer_lite import containers, errors, video
+from fer_lite import containers, errors, images, video
 
 try:
     import av  # PyAV brings encoders that browsers know (extra [video])
@@ -39,10 +39,10 @@ def copy(source: str, path: str, say: Callable[[str], Any] = lambda line: None) 
 
         def write(image, frame):
             nonlocal writer
-            if writer is None:
-                kind = _Image if not video.is_video(source) else _Encoded if av and suffix != ".avi" else _Plain
-                writer = kind(beside, suffix, source, image, frame)
-            writer.write(image, frame)
+            kind = _Image if not video.is_video(source) else _Encoded if av and suffix != ".avi" else _Plain
+            made = writer or kind(beside, suffix, source, image, frame)
+            made.write(image, frame)
+            writer = made  # where its first image fails nothing is kept
 
         try:
             yield write
@@ -55,12 +55,19 @@ def copy(source: str, path: str, say: Callable[[str], Any] = lambda line: None) 
 
 
 class _Image:
-    def __init__(self, path, suffix, *_):
-        self.path, self.suffix = path, suffix
+    def __init__(self, path, suffix, source, *_):
+        self.path, self.suffix, self.source = path, suffix, source
 
     def write(self, image, frame):
+        images.log_level(0)  # what matters is said in our one line
+        try:
+            written, data = cv2.imencode(self.suffix, image)
+        except cv2.error:
+            written = False
+        if not written:  # WebP ends at 16,383 pixels, JPEG at 65,500
+            raise errors.Fail("%s: OpenCV cannot write %dx%d pixels as %s: draw to a .png" % (self.source, *image.shape[1::-1], self.suffix))
         with open(self.path, "wb") as f:
-            f.write(cv2.imencode(self.suffix, image)[1].tobytes())
+            f.write(data.tobytes())
 
     def close(self):
         return None

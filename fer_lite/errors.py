@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import os
 import sys
@@ -21,6 +22,19 @@ class Fail(Exception):
 def shown(words):
     """`words` (str) with "?" in place of what is neither printable nor the end of a line."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in words)
+
+
+def between(kind: Callable[[str], Any], least: float, most: float) -> Callable[[str], Any]:
+    """An argparse type: a number of `kind` (int, float) from `least` to `most`."""
+
+    def number(text):
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError("%s is not between %s and %s" % (text, least, most))
+        return value
+
+    number.__name__ = kind.__name__  # argparse says "invalid int value"
+    return number
 
 
 def main(command: Callable[..., Any]) -> Callable[..., None]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 from collections import deque, namedtuple
 from typing import Iterator
 
@@ -42,6 +43,7 @@ AROUND, LOCAL = 2.2, 160  # a face's neighbourhood: its side in roots of the box
 OVERLAP, MOST = 0.3, 5000  # OpenCV's defaults
 
 _idle: deque[cv2.FaceDetectorYN] = deque()  # detectors that no thread uses now: one holds its input's size and its buffers, so threads cannot share it
+_making = threading.Lock()  # OpenCV's log level is the process's: two threads would restore each other's
 
 
 @contextlib.contextmanager
@@ -50,9 +52,10 @@ def detector() -> Iterator[cv2.FaceDetectorYN]:
     try:
         yunet = _idle.pop()
     except IndexError:
-        level = images.log_level(2)  # OpenCV 5 warns of its own default
-        yunet = cv2.FaceDetectorYN.create(YUNET, "", (320, 320), WEAK, OVERLAP, MOST)
-        images.log_level(level)
+        with _making:
+            level = images.log_level(2)  # OpenCV 5 warns of its own default
+            yunet = cv2.FaceDetectorYN.create(YUNET, "", (320, 320), WEAK, OVERLAP, MOST)
+            images.log_level(level)
     try:
         yield yunet
     finally:

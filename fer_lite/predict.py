@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
-from typing import Any, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,8 +45,14 @@ class Predictor:
         `find`: "detect", or "given" where images are faces already; `ten_crops`: the paper's ten, averaged, or the centre
         alone (None: as the model's metadata or model.json say, ten where they do not); `score`: the detector's least confidence, 0 to 1;
         `largest_side`: larger images are searched at this size; `threads`: cores for the network, None for all; `threshold`: faces
-        whose best probability is below it are labelled "uncertain". Fail where the model is missing or no such model.
+        whose best probability is below it are labelled "uncertain". Fail where the model is missing or no such model, ValueError on a value
+        that means nothing: shares are 0 to 1, not per cent.
         """
+        for name, value, most in (("score", score, 1), ("threshold", threshold, 1), ("largest_side", largest_side, math.inf)):
+            if not 0 <= value <= most or name == "largest_side" and value < 1:
+                raise ValueError("%s is %s: %s" % (name, value, "1 pixel or more" if most > 1 else "0 to 1"))
+        if find not in ("detect", "given"):
+            raise ValueError('find is %r: "detect" or "given"' % (find,))
         members = [_member(path, threads) for path in map(_model_file, _names(model))]
         self.network, self.classes, self.size, crops_ = members[0]
         if len(members) > 1:
@@ -52,8 +60,13 @@ class Predictor:
                 raise errors.Fail("%s: an ensemble's networks have the same classes and crops, these have not" % model)
             self.network = runtimes.ensemble([member[0] for member in members])
             crops_ = max(member[3] for member in members)
+        self._model, self._threads = model, threads
         self.find, self.score, self.largest_side, self.threshold = find, score, largest_side, threshold
         self.ten_crops = crops_ == 10 if ten_crops is None else ten_crops
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process, which cannot be handed a session, opens the files anew."""
+        return type(self), (self._model, self.find, self.ten_crops, self.score, self.largest_side, self._threads, self.threshold)
 
     def __call__(self, image: Any, thorough: bool = True) -> Any:
         """The faces in an image (see sources.read_image), the largest first, [] where there are none.
@@ -66,7 +79,7 @@ class Predictor:
         """
         if isinstance(image, (list, tuple)):
             return list(self._of_many(image, thorough))
-        if hasattr(image, "__next__"):
+        if isinstance(image, Iterable) and not isinstance(image, sources.IMAGES) and not hasattr(image, "read"):
             return self._of_many(image, thorough)
         return next(self._of_many([image], thorough))
 
@@ -143,8 +156,8 @@ def _names(model):
 
 
 def _model_file(model):
-    """The ONNX file that a model's name means, looked for here, then in this repository."""
-    for place in (model, os.path.join(names.ROOT, model), os.path.join(names.ROOT, "models", model)):
+    """The ONNX file that a model's name means, looked for here, in models/ here (a checkout beside the installed package), then in this repository."""
+    for place in (model, os.path.join("models", model), os.path.join(names.ROOT, model), os.path.join(names.ROOT, "models", model)):
         if os.path.isdir(place) and os.path.exists(os.path.join(place, names.FLOAT)):
             return os.path.join(place, names.FLOAT)
         if os.path.isfile(place):

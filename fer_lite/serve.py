@@ -127,6 +127,8 @@ def application(predictor: Predictor, at_once: int = 2, waiting: int = 16, large
 
     async def predict(request: Request) -> JSONResponse:
         nonlocal inside
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            raise HTTPException(400, "the body is a form: send the image itself (curl --data-binary @photo.jpg, not -F)")
         if inside >= at_once + waiting:
             raise HTTPException(503, "too many images at once: try again", {"Retry-After": "1"})
         inside += 1
@@ -171,11 +173,15 @@ async def _body(request, largest):
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="fer-lite serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1", help="address to answer on (default: %(default)s, this machine alone)")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=errors.between(int, 0, 65535), default=8000)
     parser.add_argument("--model", default=DEFAULT)
-    parser.add_argument("--score", type=float, default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
-    parser.add_argument("--threshold", type=float, default=0, metavar="P", help='label faces whose best probability is below it "uncertain"')
-    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="images that are looked at together (default: %(default)s)")
+    parser.add_argument("--score", type=errors.between(float, 0, 1), default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
+    parser.add_argument(
+        "--threshold", type=errors.between(float, 0, 1), default=0, metavar="P", help='label faces whose best probability is below it "uncertain"'
+    )
+    parser.add_argument(
+        "--at-once", type=errors.between(int, 1, 1024), default=os.cpu_count() or 1, help="images that are looked at together (default: %(default)s)"
+    )
     args = parser.parse_args(arguments)
     predictor = Predictor(args.model, score=args.score, threads=1, threshold=args.threshold)
     uvicorn.run(application(predictor, args.at_once), host=args.host, port=args.port, log_level="info", **OPTIONS)

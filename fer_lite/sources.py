@@ -29,6 +29,8 @@ NO_HEIF = "%s: a HEIC image: pip install 'fer-lite[heif]', or save it as JPEG"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF") + (("HEIF",) if pillow_heif else ())
 ORIENTATION = 0x0112  # the EXIF tag
 LARGEST_FILE = 1 << 28  # bytes of an image
+BYTES, PATHS = (bytes, bytearray, memoryview), (str, os.PathLike)
+IMAGES = (*BYTES, *PATHS, np.ndarray, Image.Image)  # what is one image, whatever it can be iterated over
 # Kinds that a user may take for images: left out of folders, and said. Any other file is no matter.
 LEFT_OUT = HEIF + (".avif", ".jxl", ".jp2", ".raw", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg")
 
@@ -42,8 +44,10 @@ def expand(names: Iterable[str]) -> list[str]:
     found = []
     for name in names:
         if os.path.isdir(name):
-            inside, hidden, others = _inside(name)
+            inside, hidden, others, linked, closed = _inside(name)
             notes = ["%d hidden" % hidden] if hidden else []
+            notes += ["%d linked folder%s (give it by its name)" % (linked, "s" * (linked > 1))] if linked else []
+            notes += ["%s (it may not be read)" % errors.shown(folder) for folder in closed]
             notes += [
                 "%d %s (%s)" % (count, kind, "pip install 'fer-lite[heif]'" if kind in HEIF else "no image that is read here")
                 for kind, count in sorted(others.items())
@@ -61,9 +65,11 @@ def expand(names: Iterable[str]) -> list[str]:
 
 
 def _inside(folder):
-    """(images and videos below a folder, sorted; how many hidden files; {kind that is left out: how many})."""
-    inside, hidden, others = [], 0, collections.Counter()
-    for place, _, files in os.walk(folder):
+    """(images and videos below a folder, sorted; how many hidden files; {kind that is left out: how many}; how many linked folders, which
+    may lead back here; paths of those that may not be read)."""
+    inside, hidden, others, linked, closed = [], 0, collections.Counter(), 0, []
+    for place, folders, files in os.walk(folder, onerror=lambda problem: closed.append(problem.filename)):
+        linked += sum(os.path.islink(os.path.join(place, each)) for each in folders)
         below = os.path.relpath(place, folder).split(os.sep)
         for file in files:
             kind = os.path.splitext(file)[1].lower()
@@ -77,7 +83,7 @@ def _inside(folder):
                 inside.append(os.path.join(place, file))
             elif kind in LEFT_OUT:
                 others[kind] += 1
-    return sorted(inside), hidden, others
+    return sorted(inside), hidden, others, linked, closed
 
 
 def frames(name: str, fps: float | None = None) -> Iterator[video.Frame]:
@@ -102,13 +108,16 @@ def read_image(what: Any, pixels: int = images.LARGEST_PIXELS) -> np.ndarray:
         return _of_array(what)
     if isinstance(what, Image.Image):
         return _of_pillow(what, "the PIL image", pixels)
-    if isinstance(what, (bytes, bytearray, memoryview)):
-        return _of_bytes(bytes(what), "the image", pixels)
-    if isinstance(what, (str, os.PathLike)):
+    if isinstance(what, BYTES):
+        return _of_bytes(bytes(what), "the image", pixels, named=False)
+    if isinstance(what, PATHS):
         return _of_bytes(_content(os.fspath(what)), os.fspath(what), pixels)
     raise TypeError(
         "an image is a path, bytes, a PIL image, or a NumPy array, not %s%s"
-        % (type(what).__name__, " (cv2.imread gives None where a file is missing)" if what is None else "")
+        % (
+            type(what).__name__,
+            " (cv2.imread gives None where a file is missing)" if what is None else ": hand over its .read()" if hasattr(what, "read") else "",
+        )
     )
 
 
@@ -131,9 +140,11 @@ def _content(path):
             return f.read(LARGEST_FILE)
     except FileNotFoundError:
         raise errors.Fail("%s is not there" % path) from None
+    except OSError as problem:  # a folder, a link to itself, one that may not be read: of many files it is one
+        raise errors.Fail("%s cannot be read: %s" % (path, problem.strerror)) from None
 
 
-def _of_bytes(data, where, pixels):
+def _of_bytes(data, where, pixels, named=True):
     if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc") and not pillow_heif:
         raise errors.Fail(NO_HEIF % where)
     try:
@@ -141,15 +152,17 @@ def _of_bytes(data, where, pixels):
     except Image.DecompressionBombError:
         raise TooLarge("%s: at most %d million pixels are read: make it smaller" % (where, pixels // 10**6)) from None
     except Exception:  # Pillow's readers raise whatever a damaged file makes them
-        raise errors.Fail("%s: %s" % (where, _what_else(data))) from None
+        raise errors.Fail("%s: %s" % (where, _what_else(data, named))) from None
     return _of_pillow(image, where, pixels)
 
 
-def _what_else(data):
+def _what_else(data, named):
+    if not data:
+        return "empty, no image"
     for head, name in ((b"\xff\xd8", "JPEG"), (b"\x89PNG", "PNG"), (b"RIFF", "WebP"), (b"GIF8", "GIF"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF")):
         if data.startswith(head):
             return "a damaged %s image; get the file again" % name
-    return "no image that is read (%s), and by its name no video" % " ".join(READ)
+    return "no image that is read (%s)%s" % (" ".join(READ), ", and by its name no video" if named else "")
 
 
 def _of_pillow(image, where, pixels):

@@ -1,6 +1,7 @@
 """Predict: faces given and found, images, folders, videos, what is printed and drawn, and everything that is no input."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -19,7 +20,7 @@ import pytest
 from common import errors, files
 from data_prep import images
 from deploy import check, export
-from fer_lite import cli, crops, faces, predict, sources, video
+from fer_lite import cli, copies, crops, faces, predict, sources, video
 from paper import facts
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -172,6 +173,7 @@ def test_a_folder_as_csv_with_a_bad_file_among_the_good(model, photograph, tmp_p
     save(tmp_path / "in" / "deeper" / "b.webp", photograph)
     (tmp_path / "in" / "bad.png").write_text("no image")
     (tmp_path / "in" / "notes.txt").write_text("no matter")
+    (tmp_path / "in" / "loop.png").symlink_to("loop.png")
     status, table, err = run("--model", model, tmp_path / "in", "--csv", "--draw", tmp_path / "out")
     lines = list(csv.DictReader(io.StringIO(table)))
     assert list(lines[0]) == ["file", "frame", "time", "track", "x", "y", "width", "height", "score", "roll", "label", *facts.EXPRESSIONS, "problem"]
@@ -179,8 +181,9 @@ def test_a_folder_as_csv_with_a_bad_file_among_the_good(model, photograph, tmp_p
     assert all(near_the_face([int(line[k]) for k in ("x", "y", "width", "height")]) for line in lines)
     assert status == 1 and err.splitlines() == [
         "error: %s: no image that is read (.jpg .jpeg .png .webp .bmp .tif .tiff .gif), and by its name no video" % (tmp_path / "in" / "bad.png"),
+        "error: %s cannot be read: %s" % (tmp_path / "in" / "loop.png", os.strerror(errno.ELOOP)),
         "wrote drawn images to %s" % (tmp_path / "out"),
-        "error: 1 of 3 files could not be read (named above)",
+        "error: 2 of 4 files could not be read (named above)",
     ]
     assert sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")) == ["a.jpg", "deeper/b.webp"]
 
@@ -262,7 +265,7 @@ JPEG = cv2.imencode(".jpg", np.full((64, 64, 3), 99, np.uint8))[1].tobytes()
 BAD = {
     "text.txt": (b"hello", "no image that is read"),
     "text.jpg": (b"hello", "no image that is read"),
-    "empty.png": (b"", "no image that is read"),
+    "empty.png": (b"", "empty, no image"),
     "huge.png": (png(60000, 60000), "at most 100 million pixels"),
     "huge.webp": (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff" + b"\0" * 20, "huge.webp"),
     "cut.png": (png(60, 60)[:-30], "cut short"),
@@ -302,6 +305,34 @@ def test_bad_arguments_are_one_line(model, photograph, tmp_path, run):
     assert not cv2.absdiff(cv2.imread(photo), photograph).any()
 
 
+@pytest.mark.parametrize("option", ("--limit 0", "--limit -1", "--threads -1", "--search 0", "--score 7", "--threshold 80", "--threshold nan"))
+def test_numbers_that_mean_nothing_are_refused(run, option):
+    status, records, err = run("photo.jpg", *option.split())
+    assert (status, records) == (2, []) and "%s: %s is not between" % tuple(option.split()) in err
+
+
+def test_a_picture_that_its_kind_does_not_hold_is_one_line(model, tmp_path, run):
+    wide = save(tmp_path / "wide.png", np.full((12, 16400, 3), 99, np.uint8))
+    status, _, err = run("--model", model, wide, "--draw", tmp_path / "out.webp")
+    assert status == 1 and err.count("\n") == 1 and wide in err and "16400x12" in err and os.listdir(tmp_path) == ["wide.png"]
+
+
+def test_a_drawn_picture_on_a_full_disk_is_whole_or_absent(tmp_path, monkeypatch):
+    """The half that was written was put in the place of the copy that was there."""
+    (tmp_path / "out.png").write_bytes(b"earlier")
+
+    class Full(io.FileIO):
+        def write(self, data):
+            super().write(data[:9])
+            raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(copies, "open", Full, raising=False)
+    image = np.zeros((50, 50, 3), np.uint8)
+    with pytest.raises(OSError, match="full"), copies.copy("a.png", str(tmp_path / "out.png")) as keep:
+        keep(image, video.Frame("a.png", None, None, image, None))
+    assert (tmp_path / "out.png").read_bytes() == b"earlier" and os.listdir(tmp_path) == ["out.png"]
+
+
 def test_three_lines_of_python_from_anywhere_with_light_dependencies(model, photograph, tmp_path):
     photo = save(tmp_path / "photo.png", photograph)
     script = (
@@ -331,3 +362,9 @@ def test_a_terminal_gets_a_table_and_a_threshold_makes_labels_uncertain(model, p
     one, other, none = shown.getvalue().splitlines()
     assert two in one and two in other and "uncertain" in one and re.search(r"\w+ +\d+%  \w+ +\d+%  at \d+,\d+ ", one)
     assert none == nobody + "  no face found"
+    odd = save(tmp_path / "odd.png", np.full((99, 99, 3), 9, np.uint8))
+    os.rename(odd, tmp_path / "odd\x1b[31m\n.png")
+    monkeypatch.setattr(sys, "argv", ["fer-lite", "--model", model, "--format", "table", str(tmp_path / "odd\x1b[31m\n.png")])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert shown.getvalue().splitlines()[3:] == [str(tmp_path / "odd?[31m?.png") + "  no face found"]

@@ -1,12 +1,16 @@
 """The Predictor in users' hands: threads, every kind of input, phones' photographs, tilted faces, batches."""
 
+import collections
 import concurrent.futures
+import errno
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
+import time
 
 import cv2
 import numpy as np
@@ -15,7 +19,7 @@ from PIL import Image
 
 import fer_lite
 from benchmarks import predict as bench
-from fer_lite import crops, errors, faces, names, sources
+from fer_lite import crops, errors, faces, images, names, predict, sources
 
 MODEL = "resnet20_cifar10"
 
@@ -60,6 +64,25 @@ def test_threads_give_what_one_gives(predictor, small):
     assert cv2.getNumThreads() == before
 
 
+def test_detectors_made_at_once_leave_opencvs_log_level(monkeypatch):
+    monkeypatch.setattr(faces, "_idle", collections.deque())
+    create, before = cv2.FaceDetectorYN.create, images.log_level(3)
+
+    def slow(*arguments):
+        time.sleep(0.05 + 0.1 * draw.pop())
+        return create(*arguments)
+
+    def hold(_):
+        with faces.detector():
+            time.sleep(0.3)
+
+    draw = [1, 1, 1, 0]
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", slow)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(hold, range(4)))
+    assert images.log_level(before) == 3
+
+
 def test_every_way_to_hand_over_an_image(predictor, small, tmp_path):
     (wanted,) = predictor(small)
     assert cv2.imwrite(str(tmp_path / "a.png"), small)
@@ -79,6 +102,29 @@ def test_every_way_to_hand_over_an_image(predictor, small, tmp_path):
     grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
     assert predictor(grey) == predictor(grey[..., None]) == predictor(Image.fromarray(grey)) == predictor(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
     assert predictor([]) == []
+    for many in ({1: ways[0]}.values(), collections.deque(ways[:1]), {ways[0]}):
+        assert list(predictor(many)) == [[wanted]]
+
+
+@pytest.mark.parametrize("wanted", ({"find": "Given"}, {"score": 7}, {"score": float("nan")}, {"threshold": 80}, {"threshold": -1}, {"largest_side": 0}))
+def test_a_value_that_means_nothing_is_refused(wanted):
+    with pytest.raises(ValueError, match=next(iter(wanted))):
+        fer_lite.Predictor(MODEL, **wanted)
+
+
+def test_a_predictor_goes_to_another_process(small):
+    ours = fer_lite.Predictor(MODEL + "+resnet32_cifar10", ten_crops=True, threads=1, threshold=0.3)
+    ours.threshold = 1.0
+    theirs = pickle.loads(pickle.dumps(ours))
+    assert theirs(small) == ours(small) and theirs(small)[0]["label"] == predict.UNCERTAIN
+
+
+def test_the_installed_package_finds_a_checkouts_networks(tmp_path, monkeypatch):
+    """README's names of networks that the wheel has not."""
+    shutil.copytree(os.path.join(names.ROOT, "models", MODEL), tmp_path / "models" / MODEL)
+    monkeypatch.setattr(names, "ROOT", str(tmp_path / "package"))
+    monkeypatch.chdir(tmp_path)
+    assert fer_lite.Predictor("%s+%s/model_int8.onnx" % (MODEL, MODEL)).size == 32
 
 
 @pytest.mark.parametrize(
@@ -94,12 +140,14 @@ def test_every_way_to_hand_over_an_image(predictor, small, tmp_path):
         ("nowhere.jpg", errors.Fail),
         (b"", errors.Fail),
         (b"hello", errors.Fail),
+        (io.BytesIO(b"hello"), TypeError),  # not a stream of images, line by line
+        (os.path.dirname(__file__), errors.Fail),
     ),
 )
 def test_what_is_no_image_is_said_in_one_line(predictor, bad, kind):
     with pytest.raises(kind) as said:
         predictor(bad)
-    assert "\n" not in str(said.value) and ("nowhere.jpg" if isinstance(bad, str) else "image") in str(said.value)
+    assert "\n" not in str(said.value) and (bad if isinstance(bad, str) else "image") in str(said.value)
 
 
 def test_faces_go_through_the_network_together(predictor, small):
@@ -124,7 +172,7 @@ def test_faces_go_through_the_network_together(predictor, small):
 
 
 def test_below_the_threshold_a_label_is_uncertain(small):
-    (sure,), (unsure,) = (fer_lite.Predictor(MODEL, threads=1, threshold=threshold)(small) for threshold in (0.0, 2.0))
+    (sure,), (unsure,) = (fer_lite.Predictor(MODEL, threads=1, threshold=threshold)(small) for threshold in (0.0, 1.0))
     assert unsure["label"] == "uncertain" and sure["label"] == max(sure["probabilities"], key=sure["probabilities"].get)
     assert unsure["probabilities"] == sure["probabilities"]
 
@@ -236,6 +284,19 @@ def test_folders_pass_over_what_is_hidden_and_say_what_they_leave_out(tmp_path, 
     assert sources.expand([str(tmp_path)]) == [str(tmp_path / "a.jpg"), str(tmp_path / "b" / "c.bmp")]
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "5 hidden" in said and "1 .heic (pip install" in said and "2 .avif" in said and "txt" not in said
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+    (tmp_path / "shut").mkdir()
+    scan = os.scandir
+
+    def scandir(path):
+        if path == str(tmp_path / "shut"):
+            raise PermissionError(errno.EACCES, "no", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read all
+    assert len(sources.expand([str(tmp_path)])) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "1 linked folder (" in said and "%s (it may not be read)" % (tmp_path / "shut") in said
     hidden = tmp_path / ".hidden"  # asked for by name
     assert sources.expand([str(hidden)]) == [str(hidden / "d.jpg")]
 

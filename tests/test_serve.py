@@ -87,6 +87,13 @@ def test_hostile_uploads_are_refused(client, name):
     assert client.get("/health").status_code == 200
 
 
+def test_a_form_is_told_to_send_the_image_itself(client):
+    """What `curl -F` sends."""
+    answer = client.post("/predict", files={"file": ("photo.jpg", GOOD)})
+    assert answer.status_code == 400 and "--data-binary" in answer.json()["error"]
+    assert "video" not in client.post("/predict", content=b"hello").json()["error"]  # nothing has a name here
+
+
 def test_damaged_files_of_every_kind_are_never_an_error_of_ours(client):
     draw = np.random.RandomState(1)
     for kind in ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"):
@@ -176,6 +183,14 @@ def test_the_description_fits_the_answers(client, photograph):
     assert described["info"]["version"] == fer_lite.__version__ and client.get("/predict").status_code == 405 and client.get("/nowhere").status_code == 404
     page = client.get("/")
     assert "openapi.json" in page.text and "http" not in page.text and "default-src 'none'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("option", ("--port 99999", "--at-once 0", "--score 7", "--threshold 80"))
+def test_numbers_that_mean_nothing_are_refused(capsys, option):
+    """With --at-once 0 the server took images and never answered."""
+    with pytest.raises(SystemExit) as end:
+        serve.main(option.split())
+    assert end.value.code == 2 and "is not between" in capsys.readouterr().err
 
 
 def test_without_its_packages_serving_names_the_extra(tmp_path):
