@@ -140,7 +140,7 @@ def test_blank_images_are_refused_or_counted(tmp_path, capsys, blank):
     evaluation_data.write_part(folder, "test", 23, blank=blank)
     part = data.open_part(folder, "test", SHAPE)
     if blank == 23:
-        with pytest.raises(errors.Fail, match="blank.*SPLIT=valid"):
+        with pytest.raises(errors.Fail, match="blank.*SPLIT=valid.*remove .*data and run"):
             command.score(uniform, part, "test", list("abcdefgh"))
     else:
         command.score(uniform, part, "test", list("abcdefgh"))
