@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 
 from common import built, errors, files, parallel
-from data_prep import duplicates, labels, sources, store
+from data_prep import duplicates, fetch, labels, sources, store
 from data_prep.sets import ferplus
 from paper import ours
 
@@ -99,6 +99,9 @@ def _check_options(folder, options):
             raise errors.Fail(
                 "%s was built with %s %s, not %s: remove it, or build beside it with another WORK" % (folder, name.replace("_", "-"), there, value)
             )
+    rule = options.get("labels", ours.LABEL_RULE)
+    if rule not in labels.RULES and os.path.isfile(rule) and fetch.as_it_is(rule).record not in manifest["files"]:
+        raise errors.Fail("%s has changed since %s was built from it: remove %s, or build beside it with another WORK" % (rule, folder, folder))
     print("%s is there, built from %s; remove it to build it anew" % (folder, ", ".join(file["name"] for file in manifest["files"])))
 
 

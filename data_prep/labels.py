@@ -29,7 +29,7 @@ def read_votes(path):
     """label.csv as (names list of str, votes int64 N x 10). Lines are `name,box,ten counts`, in FER+'s script's copies
     `name,ten counts`; of a name that comes twice, the later line counts, as for its pixels."""
     votes = {}
-    with open(path, newline="", encoding="utf-8", errors="replace") as f:
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as f:
         for number, row in enumerate(_rows(f, path), 1):
             if not row:
                 continue
@@ -41,7 +41,7 @@ def read_votes(path):
 
 def read_names(path):
     """fer2013new.csv as a list of (part, name), row for row as fer2013.csv; the name is "" where FER+ sees no face."""
-    with open(path, newline="", encoding="utf-8", errors="replace") as f:
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as f:
         rows = list(_rows(f, path))
     if not rows or [cell.strip() for cell in rows[0][:2]] != ["Usage", "Image name"]:
         raise errors.Fail("%s does not begin with `Usage,Image name`: get FER+'s fer2013new.csv again" % path)
@@ -56,7 +56,7 @@ def read_names(path):
 def majority(path):
     """(part, name) -> FER+'s own label (rule `ferplus`) by the votes in fer2013new.csv, which differ from label.csv's in a few
     images: this is the rule of the literature (25,060, 3,199 and 3,153 images). Images without a majority are left out."""
-    with open(path, newline="", encoding="utf-8", errors="replace") as f:
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as f:
         rows = [row for row in list(_rows(f, path))[1:] if len(row) > 1 and row[1].strip()]
     votes = np.array([_votes(row, 2, "%s: the row of %r" % (path, row[1])) for row in rows], np.int64).reshape(-1, len(VOTES))
     return {(USAGES[row[0]], row[1].strip()): int(label) for row, label in zip(rows, by_votes("ferplus", votes)) if label != NONE}
@@ -89,7 +89,7 @@ def _listed(path):
     codes = {name: i for i, name in enumerate(facts.EXPRESSIONS)}
     codes.update({str(i): i for i in codes.values()})
     listed = {}
-    with open(path, encoding="utf-8", errors="replace") as f:
+    with open(path, encoding="utf-8-sig", errors="replace") as f:
         for number, line in enumerate(f, 1):
             words = line.replace(",", " ").split()
             if not words:

@@ -28,6 +28,10 @@ def open_part(data: str, split: str, crop: tuple[int, int, int], mean: np.ndarra
     than they. `mean`: float32 1 or C of the network's own (default: the set's); `side`: images are resized to it first.
     """
     folder = os.path.join(data, split + "_lmdb")
+    if not os.path.exists(folder) and os.path.exists(os.path.join(data, "manifest.json")):
+        parts = built.manifest(data)["parts"]
+        if split not in parts:  # building it again would make none
+            raise errors.Fail("%s was built without a part %s: test on another (SPLIT, --split): %s" % (data, split, ", ".join(parts)))
     count, shape = lmdbs.first(folder)
     shown = crop[:1] + ((side, side) if side else shape[1:])
     if shape[0] not in (1, 3) or min(shown[1:]) < crop[1]:

@@ -52,7 +52,7 @@ def _refuse_blank(part, blank, seen):
     if blank == seen:
         raise errors.Fail(
             "the images in %s are blank (this copy of the data withholds their pixels): test on another part, "
-            "SPLIT=valid, or get the complete file and %s" % (part.folder, lmdbs.remedy(part.folder))
+            "SPLIT=valid, or get the complete file, remove %s and %s" % (part.folder, os.path.dirname(part.folder), lmdbs.remedy(part.folder))
         )
 
 

@@ -80,7 +80,7 @@ def test_a_list_of_names_and_labels(separator, downloads, tmp_path):
     }
     text = "".join("%s %s\n" % (name, label if i % 2 else facts.EXPRESSIONS[label]) for i, (name, label) in enumerate(chosen.items()))
     text = text.replace(" ", ",") if separator == "," else "".join("some/folder/%s\n" % line for line in text.splitlines())
-    (tmp_path / "list.txt").write_text(text)
+    (tmp_path / "list.txt").write_text("\ufeff" + text, encoding="utf-8")  # some editors mark UTF-8
     folder = forms.build("ferplus", tmp_path / "l", "--from", downloads, "--per-class", 0, "--labels", tmp_path / "list.txt")
     found = {line["name"]: int(line["label"]) for part in ours.FERPLUS_IMAGES for line in built.table(folder, part)}
     assert found == chosen
@@ -105,6 +105,19 @@ def test_a_set_that_is_there_must_be_of_the_options_that_are_asked_for(downloads
         with pytest.raises(errors.Fail, match=words):
             forms.build("ferplus", tmp_path, *change, "--if-missing")
     assert os.stat(os.path.join(folder, "manifest.json")).st_mtime_ns == before
+
+
+def test_a_list_that_was_changed_since_is_not_taken_for_the_old_one(downloads, tmp_path, capsys):
+    names = [line["name"] for line in built.table(forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 0), "train")[:9]]
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join("%s 0\n" % name for name in names))
+    words = ("ferplus", tmp_path / "l", "--from", downloads, "--per-class", 0, "--labels", listed)
+    forms.build(*words)
+    forms.build(*words, "--if-missing")
+    assert "is there, built from" in capsys.readouterr().out
+    listed.write_text("".join("%s 1\n" % name for name in names))
+    with pytest.raises(errors.Fail, match="list.txt has changed since .*ferplus was built from it: remove"):
+        forms.build(*words, "--if-missing")
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_held_out_faces_are_the_same_each_time_and_apart(tmp_path):
 # ---- FER+ -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["PNGs", "icml", "tar.gz", "zip", "crlf"])
+@pytest.mark.parametrize("form", ["PNGs", "icml", "tar.gz", "zip", "crlf", "more columns", "marked"])
 def test_every_form_of_fer_gives_the_same_lmdbs(form, tmp_path):
     faces = forms.fer(tmp_path / "a")
     expected = forms.build("ferplus", tmp_path / "data", "--from", tmp_path / "a", "--per-class", 6)
@@ -217,6 +217,14 @@ def test_every_form_of_fer_gives_the_same_lmdbs(form, tmp_path):
         forms.write_tar(tmp_path / "fer2013.tar.gz", [("fer2013/fer2013.csv", csv.encode())])
         with open(str(tmp_path / "fer2013.tar.gz"), "rb") as f:
             forms.write_zip(other / "challenges-in-representation-learning-facial-expression-recognition-challenge.zip", [("fer2013.tar.gz", f.read())])
+    elif form == "more columns":  # as pandas writes it with its index
+        lines = csv.splitlines()
+        forms.write_folder(other, [("fer2013.csv", "".join("%s,%s,x\n" % (i or "", line) for i, line in enumerate(lines)).encode())])
+    elif form == "marked":  # with the mark that Windows' programs put first
+        forms.write_folder(other, [("fer2013.csv", b"\xef\xbb\xbf" + csv.encode())])
+        for file in official.VOTES + (official.NAMES,):
+            path = other / "FERPlus" / file.name
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     else:
         forms.write_folder(other, [("fer2013.csv", csv.replace("\n", "\r\n").encode())])
     made = forms.build("ferplus", tmp_path / "other", "--from", other, "--per-class", 6)

@@ -116,6 +116,10 @@ def test_what_a_user_can_have_wrong_is_said_in_one_line(ferplus, tmp_path):
     folder = str(ferplus[0])
     with pytest.raises(errors.Fail, match="test_lmdb is not there: run `make data SRC=ferplus`"):
         data.open_part(folder, "test", SHAPE)
+    evaluation_data.write_part(str(tmp_path / "two"), "valid", 2)
+    (tmp_path / "two" / "manifest.json").write_text(json.dumps(dict(set="ferplus", classes=8, parts=dict(train={}, valid={}), mean=[0], files=[])))
+    with pytest.raises(errors.Fail, match="two was built without a part test: .*SPLIT.*: train, valid"):
+        data.open_part(str(tmp_path / "two"), "test", SHAPE)
     evaluation_data.write_part(str(tmp_path / "big"), "valid", 2, side=24)
     with pytest.raises(errors.Fail, match="3x24x24.*make data SRC=big"):
         data.open_part(str(tmp_path / "big"), "valid", SHAPE)
@@ -139,7 +143,7 @@ def test_blank_images_are_refused_or_counted(tmp_path, capsys, blank):
     evaluation_data.write_part(folder, "test", 23, blank=blank)
     part = data.open_part(folder, "test", SHAPE)
     if blank == 23:
-        with pytest.raises(errors.Fail, match="blank.*SPLIT=valid"):
+        with pytest.raises(errors.Fail, match="blank.*SPLIT=valid.*remove .*data and run"):
             command.score(uniform, part, "test", list("abcdefgh"))
     else:
         command.score(uniform, part, "test", list("abcdefgh"))

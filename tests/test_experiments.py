@@ -45,13 +45,18 @@ def test_another_depth_or_source_is_no_row():
     assert experiments.row_of("runs/resnet20_ferplus_from_mine/trial1") is None
 
 
-def test_the_commands_that_fill_a_row_name_its_folder():
+def test_the_commands_that_fill_a_row_name_its_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("work/solvers")
     for folder, words in (
         ("runs", []),
         ("runs/torch", ["ENGINE=torch"]),
         ("runs/torch-bf16", ["ENGINE=torch", "PRECISION=bf16"]),
         ("other/runs/torch", ["ENGINE=torch", "RUNS=other/runs/torch"]),
         ("other", ["RUNS=other"]),
+        ("work/runs/torch", ["ENGINE=torch", "WORK=work"]),  # which has nets and data of its own
+        ("work/runs", ["WORK=work"]),
+        ("work", ["RUNS=work"]),
     ):
         assert rows.variables(rows.Runs(folder, "test", (None, None), rows.ADDED)) == words
 

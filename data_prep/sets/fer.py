@@ -119,21 +119,21 @@ def _text_blocks(entry):
 
 
 def _columns(header, where):
-    """(place of the pixels, place of Usage) in a row of three."""
+    """(place of the pixels, place of Usage, number of columns): others beside them, such as an index, count for nothing."""
     titles = [title.strip(' "\r\xef\xbb\xbf') for title in header[:LONGEST_LINE].decode("latin-1").split(",")]
-    if sorted(titles) != ["Usage", "emotion", "pixels"]:
+    if any(titles.count(title) != 1 for title in ("emotion", "pixels", "Usage")):
         raise errors.Fail("%s does not begin with the titles emotion, pixels, Usage: it is no fer2013.csv" % where)
-    return titles.index("pixels"), titles.index("Usage")
+    return titles.index("pixels"), titles.index("Usage"), len(titles)
 
 
 def _parse_block(lines, columns, where, first):
     """(usages, faces, bytes of text) of some lines of the CSV, `first` the number of the first."""
+    pixels, usage, width = columns
     numbers = [number for number, line in enumerate(lines, first) if line.strip()]
     rows = [lines[number - first].split(b",") for number in numbers]
     for number, row in zip(numbers, rows):
-        if len(row) != 3:
-            raise errors.Fail("%s, line %d: %d columns, not 3: get the file again" % (where, number, len(row)))
-    pixels, usage = columns
+        if len(row) != width:
+            raise errors.Fail("%s, line %d: %d columns, not %d: get the file again" % (where, number, len(row), width))
     faces = parse([row[pixels].strip(b' "\r') for row in rows], where, numbers) if rows else np.empty((0, PIXELS), np.uint8)
     usages = [row[usage].strip(b' "\r').decode("latin-1") for row in rows]
     return usages, faces.reshape(-1, SIDE, SIDE), sum(map(len, lines))

@@ -109,7 +109,14 @@ def variables(runs):
     folder = os.path.normpath(runs.folder)
     engine, _, precision = experiments.engine_of(folder).partition("-")
     words += (["ENGINE=%s" % engine] if engine != experiments.CAFFE else []) + (["PRECISION=%s" % precision] if precision else [])
-    return words + (["RUNS=%s" % folder] if folder != experiments.runs_folder(engine=experiments.engine_of(folder)) else [])
+    usual = experiments.runs_folder(engine=experiments.engine_of(folder))
+    if folder == usual:
+        return words
+    # Another WORK has nets, solvers and data of its own: RUNS alone would train with those of this folder.
+    work = folder[: -len(usual)].rstrip("/") if folder.endswith("/" + usual) else None
+    if work and os.path.isdir(os.path.join(work, "solvers")):
+        return words + ["WORK=%s" % work]
+    return words + ["RUNS=%s" % folder]
 
 
 def engine(row, trial):
