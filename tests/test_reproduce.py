@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,8 @@ import pytest
 import training_data as data
 
 from common import files, runs
-from common.caffe import text
+from common.caffe import binary, text
+from common.caffe import messages as m
 from evaluation.report import statement
 from netgen import resnet
 
@@ -89,6 +91,20 @@ def test_other_bytes_and_other_versions_are_said(model, monkeypatch):
     write("runs/other/run.json", about)
     said = reproduce("runs/other", "other", status=1)
     assert "other bytes" in said and "torch 1.0, here " in said
+
+
+@pytest.mark.torch
+def test_a_file_of_other_words_has_the_same_weights(model, monkeypatch):
+    monkeypatch.chdir(model)
+    shutil.copytree("runs/source", "runs/words")
+    kept = binary.read("runs/source/final.caffemodel", m.NetParameter)
+    kept.name = "trained in another folder"
+    binary.write("runs/words/final.caffemodel", kept)
+    write("runs/words/run.json", dict(runs.read("runs/source"), final_sha256=files.sha256("runs/words/final.caffemodel")))
+    assert "the same weights as in runs/words, to the last bit" in reproduce("runs/words", "fifth")
+    kept.layer[1].blobs[0].data[0] += 1
+    binary.write("runs/words/final.caffemodel", kept)
+    assert "other bytes" in reproduce("runs/words", "fifth", status=1)
 
 
 @pytest.mark.torch
