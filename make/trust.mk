@@ -3,7 +3,8 @@
 ANOMALY    := $(W)anomaly_work
 SOAK       := $(W)soak_work
 FUZZ_FOUND ?= $(W)fuzz
-STAGES     ?= build,ferplus,transplant,train,test,report,export
+STAGES     ?= build,ferplus,transplant,train,test,report,export,package
+EXPORTED   := export package
 
 ## Trust
 .PHONY: models-check sign reproduce anomaly soak fuzz
@@ -25,10 +26,11 @@ reproduce: ## train a network again from its record (MODEL: of models/, or a run
 anomaly: | env ## make every n-th write, fsync, rename, ... of each stage fail, and cut the power there (hours; MOST=20, STAGES=build,train)
 	@rm -rf $(call q,$(ANOMALY)) && mkdir -p $(call q,$(ANOMALY))
 	@cc -O1 -shared -fPIC -fno-stack-protector -U_FORTIFY_SOURCE -nostdlib -o $(call q,$(ANOMALY)/anomaly.so) tests/anomaly.c
-	@$(PYTHON) $(call inject,$(STAGES:%,export=%)) --engine $(ENGINE)
-	@$(if $(findstring $(comma)export,$(STAGES)),$(EXPORT_RUN) $(call inject,export))
+	@$(call inject,$(PYTHON),$(filter-out $(EXPORTED),$(subst $(comma), ,$(STAGES))))
+	@$(call inject,$(EXPORT_RUN),$(filter $(EXPORTED),$(subst $(comma), ,$(STAGES))))
 	@rm -rf $(call q,$(ANOMALY))
-inject = tests/anomaly.py --folder=$(call q,$(ANOMALY)) --library=$(call q,$(ANOMALY)/anomaly.so) --stages=$(call q,$(1)) --most=$(call q,$(or $(MOST),0))
+inject = $(if $(2),$(1) tests/anomaly.py --folder=$(call q,$(ANOMALY)) --library=$(call q,$(ANOMALY)/anomaly.so) --most=$(call q,$(or $(MOST),0)) \
+  --engine $(ENGINE) --stages $(foreach stage,$(2),$(call q,$(stage))))
 
 soak: $(W)data/$(SRC)/manifest.json $(W)data/ferplus/manifest.json | env ## kill trainings of both stages at random moments and continue them: the same bytes? (KILLS=200)
 	@rm -rf $(call q,$(SOAK)) && mkdir -p $(call q,$(SOAK))

@@ -1,6 +1,6 @@
 """Every n-th failure: a stage of the pipeline is run again and again, and each time the next call that changes a file fails.
 
-    python3 tests/anomaly.py --stages build,train --engine torch [--most 12]       make anomaly
+    python3 tests/anomaly.py --stages build train --engine torch [--most 12]       make anomaly
 
 The n-th write, fsync, rename, mkdir, ftruncate, mmap or opening for writing under the work's folder (tests/anomaly.c, preloaded)
     once    fails with EIO
@@ -48,6 +48,7 @@ ROW = "runs/resnet20_ferplus_from_cifar10"
 TRIAL = ROW + "/trial1"
 TRANSPLANT = ["--net", "prototxt/resnet20_ferplus_deploy.prototxt", "--out", ROW + "/init.caffemodel", "--weights"]
 TEST = ["--deploy", "prototxt/resnet20_ferplus_deploy.prototxt", "--data", "data/ferplus", "--out", TRIAL, "--weights"]
+PACKAGE = ["--name", "tiny", "--data", "data/ferplus", "--caffe", "", "--split", "none"]
 EXPORT = ["--out", "exports/a", "--data", "data/ferplus", "--caffe", "", "--split", "none", "--deploy", "prototxt/resnet20_ferplus_deploy.prototxt"]
 
 
@@ -72,6 +73,7 @@ def stages(engine):
             ["--weights", TRIAL + "/other.caffemodel"],
         ),
         "export": Stage("deploy.export", [TRIAL + "/final.caffemodel"] + EXPORT, ["exports/a"], ["--split", "test"]),
+        "package": Stage("deploy.card", [TRIAL, *PACKAGE], ["models/tiny"], ["--split", "test"]),
         "report": Stage(
             "evaluation.report.page",
             ["--out", "results", "--runs", "results/runs", "--data", "none"],
@@ -322,7 +324,7 @@ class Plan:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", default="torch")
-    parser.add_argument("--stages", default=",".join(stages("torch")))
+    parser.add_argument("--stages", nargs="+", choices=list(stages("torch")), default=list(stages("torch")))
     parser.add_argument("--modes", default=",".join(MODES))
     parser.add_argument("--most", type=int, default=0, help="cases of each mode, evenly spread (default: every call)")
     parser.add_argument("--at", type=int, help="this call alone")
@@ -353,7 +355,7 @@ def main():
 
     loop.RETRY = RETRY
     failed = 0
-    for name in args.stages.split(","):
+    for name in args.stages:
         cases = Cases(args.folder, name, stages(args.engine)[name], Plan(plan))
         calls = cases.prepare()
         ran = 0
