@@ -393,3 +393,9 @@ def test_make_hands_over_all_trials(tmp_path, trials):
     ).stdout
     assert re.search(r"training\.run .*ferplus_finetune.* --trials '?%s'? --weights=.*init\.caffemodel" % trials, shown)
     assert shown.count("training.order") == len(run.trials(trials)) - 1
+
+
+def test_a_run_that_is_stopped_before_its_first_snapshot_begins_anew(here, capsys):
+    solver = training_data.write_all()
+    assert here("--solver", solver, "--out", "soon", "--trial", "1", "--stop-after", "0.001") == 75
+    assert "soon stopped by time limit at iteration 0 of 24: the same command begins anew" in capsys.readouterr().err

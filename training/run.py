@@ -125,8 +125,8 @@ def _told(runs, outcomes, stop):
             )
         elif outcome == "stopped":
             say(
-                "%s stopped by %s at iteration %d of %d: the same command continues from %s"
-                % (out, stop(), run.engine.iter, work.solver.max_iter, run.last_good())
+                "%s stopped by %s at iteration %d of %d: the same command %s"
+                % (out, stop(), run.engine.iter, work.solver.max_iter, "begins anew" if run.good is None else "continues from " + run.last_good())
             )
     problems = [run.problem for run in runs if run.problem]
     for problem in problems[1:]:
