@@ -109,8 +109,7 @@ def same_weights(model, final):
 
 def _blobs(model):
     """{layer: its blobs' shapes and bytes}."""
-    arrays = {layer.name: [binary.blob_to_array(blob) for blob in layer.blobs] for layer in model.layer if layer.blobs}
-    return {name: [(each.shape, each.tobytes()) for each in found] for name, found in arrays.items()}
+    return {name: [(each.shape, each.tobytes()) for each in arrays] for name, arrays in binary.layers(model).items()}
 
 
 def compare(model, final, digest, step):

@@ -48,9 +48,13 @@ class Predictor:
         whose best probability is below it are labelled "uncertain". Fail where the model is missing or no such model, ValueError on a value
         that means nothing: shares are 0 to 1, not per cent.
         """
-        for name, value, most in (("score", score, 1), ("threshold", threshold, 1), ("largest_side", largest_side, math.inf)):
-            if not 0 <= value <= most or name == "largest_side" and value < 1:
-                raise ValueError("%s is %s: %s" % (name, value, "1 pixel or more" if most > 1 else "0 to 1"))
+        for name, value, least, most, range_ in (
+            ("score", score, 0, 1, "0 to 1"),
+            ("threshold", threshold, 0, 1, "0 to 1"),
+            ("largest_side", largest_side, 1, math.inf, "1 pixel or more"),
+        ):
+            if not least <= value <= most:
+                raise ValueError("%s is %s: %s" % (name, value, range_))
         if find not in ("detect", "given"):
             raise ValueError('find is %r: "detect" or "given"' % (find,))
         members = [_member(path, threads) for path in map(_model_file, _names(model))]

@@ -57,6 +57,14 @@ def record(out):
     }
 
 
+def recorded(name, **versions):
+    """runs/NAME: the record of runs/source, of another digest and with other versions."""
+    about = dict(runs.read("runs/source"), final_sha256="0" * 64)
+    about["sessions"][-1]["versions"].update(versions)
+    os.makedirs("runs/" + name, exist_ok=True)
+    write("runs/%s/run.json" % name, about)
+
+
 def write(path, content):
     with open(path, "w") as f:
         json.dump(content, f)
@@ -85,10 +93,7 @@ def test_a_network_is_trained_again_through_all_its_steps_to_the_same_bytes(mode
 @pytest.mark.torch
 def test_other_bytes_and_other_versions_are_said(model, monkeypatch):
     monkeypatch.chdir(model)
-    about = dict(runs.read("runs/source"), final_sha256="0" * 64)
-    about["sessions"][-1]["versions"]["torch"] = "1.0"
-    os.makedirs("runs/other", exist_ok=True)
-    write("runs/other/run.json", about)
+    recorded("other", torch="1.0")
     said = reproduce("runs/other", "other", status=1)
     assert "other bytes" in said and "torch 1.0, here " in said
 
@@ -156,9 +161,6 @@ def test_other_bytes_are_tested_on_what_was_trained_on_and_a_teachers_other_answ
 @pytest.mark.skipif(torch is None or "AVX" not in torch.backends.cpu.get_cpu_capability(), reason="a processor without AVX2")
 def test_a_newer_processor_computes_as_the_recorded_one(model, monkeypatch):
     monkeypatch.chdir(model)
-    about = dict(runs.read("runs/source"), final_sha256="0" * 64)
-    about["sessions"][-1]["versions"]["device"] = "cpu AVX2"
-    os.makedirs("runs/older", exist_ok=True)
-    write("runs/older/run.json", about)
+    recorded("older", device="cpu AVX2")
     assert "ATEN_CPU_CAPABILITY=avx2 " in reproduce("runs/older", "fourth", status=1)
     assert runs.read("fourth/step1")["sessions"][-1]["versions"]["device"] == "cpu AVX2"

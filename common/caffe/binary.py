@@ -90,10 +90,11 @@ def read_datum(data: bytes) -> tuple[np.ndarray, int]:
 
 def read_mean(path: str) -> np.ndarray:
     """mean.binaryproto as float32 C x H x W."""
+    blob = read(path, m.BlobProto)
     try:
-        mean = blob_to_array(read(path, m.BlobProto))
+        mean = blob_to_array(blob)
     except errors.Fail as failure:
-        raise errors.Fail(str(failure) if path in str(failure) else "%s: %s" % (path, failure)) from None
+        raise errors.Fail("%s: %s" % (path, failure)) from None
     if mean.ndim < 3 or mean.size != math.prod(mean.shape[-3:]):
         raise errors.Fail("%s is no mean of one image (its shape is %s): build the set again with `make data`" % (path, mean.shape))
     return mean.reshape(mean.shape[-3:])

@@ -11,7 +11,7 @@ import csv
 import os
 import statistics
 
-from common import errors, files, runs
+from common import errors, runs
 from common import scores as scores_file
 from evaluation import votes
 from evaluation.report import rules, table
@@ -72,22 +72,19 @@ def _line(made, data, rung, seed):
                 rung,
                 str(seed),
                 str(recipe.RUNGS[rung].epochs),
-                "%.2f" % (100 * figures["one_crop"]),
-                "%.2f" % (100 * figures["ten_crops"]),
+                rules.percent(figures["one_crop"]),
+                rules.percent(figures["ten_crops"]),
                 str(figures["n"]),
                 kept["inputs"]["engine"],
                 str(kept["sessions"][-1]["git_commit"]),
-                "%.1f" % (kept["seconds"] / 60),
+                rules.minutes(kept),
             ),
         )
     )
 
 
 def write(path, lines):
-    with files.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines.values())
+    rules.write(path, COLUMNS, lines.values())
 
 
 def write_missing(args, lines):
@@ -107,21 +104,7 @@ def write_rules(args, missing):
     answers = makefile.add(
         root + "/teacher/scores_train.npz",
         [],
-        makefile.python(
-            "evaluation.test",
-            "--deploy",
-            args.teacher + "/deploy.prototxt",
-            "--weights",
-            args.teacher + "/net.caffemodel",
-            "--data",
-            votes_data,
-            "--split",
-            "train",
-            "--engine",
-            "torch",
-            "--out",
-            root + "/teacher",
-        ),
+        makefile.testing(args.teacher + "/deploy.prototxt", args.teacher + "/net.caffemodel", votes_data, "train", "--out", root + "/teacher"),
     )
     goals = []
     for rung, seed in missing:
@@ -136,21 +119,7 @@ def write_rules(args, missing):
             makefile.add(
                 os.path.join(made, "scores_%s.npz" % SPLIT),
                 [final],
-                makefile.python(
-                    "evaluation.test",
-                    "--deploy",
-                    "%s/prototxt/%s_deploy.prototxt" % (root, rung),
-                    "--weights",
-                    final,
-                    "--data",
-                    votes_data,
-                    "--split",
-                    SPLIT,
-                    "--engine",
-                    "torch",
-                    "--resize",
-                    recipe.side(recipe.RUNGS[rung]),
-                ),
+                makefile.testing("%s/prototxt/%s_deploy.prototxt" % (root, rung), final, votes_data, SPLIT, "--resize", recipe.side(recipe.RUNGS[rung])),
             )
         )
     makefile.write(args.rules, goals)

@@ -4,6 +4,7 @@ Each target of the rules is a file that a run makes, its recipe a list of comman
 """
 
 import argparse
+import csv
 import shlex
 
 from common import errors, files
@@ -37,6 +38,23 @@ def run(args, read, collect, write, write_rules, report):
         print(report(lines))
 
 
+def write(path, columns, lines):
+    """Write the results, dicts of `columns`, to the CSV `path`."""
+    with files.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as f:
+        writer = csv.DictWriter(f, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def percent(share):
+    return "%.2f" % (100 * share)
+
+
+def minutes(kept):
+    """How long a run took, by its run.json; "" where that does not say."""
+    return "%.1f" % (kept["seconds"] / 60) if "seconds" in kept else ""
+
+
 class Rules:
     def __init__(self, args):
         """`args`: what a study's command was given; args.python runs a training, args.engine trains."""
@@ -51,6 +69,9 @@ class Rules:
 
     def training(self, solver, out, *words):
         return self.python("training.run", "--engine", self.args.engine, "--solver", solver, "--out", out, *words)
+
+    def testing(self, deploy, weights, data, split, *words):
+        return self.python("evaluation.test", "--deploy", deploy, "--weights", weights, "--data", data, "--split", split, "--engine", "torch", *words)
 
     def write(self, path, goals):
         """Write them as a makefile whose target `all` is the goals; an empty file where there are none."""

@@ -90,10 +90,7 @@ def accuracies(lines):
 
 def write(path, lines):
     order = {name: place for place, name in enumerate(study.known(run.reading for run in lines))}
-    with files.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines[run] for run in sorted(lines, key=lambda run: (order[run.reading], run.epochs, run.row, run.trial)))
+    rules.write(path, COLUMNS, (lines[run] for run in sorted(lines, key=lambda run: (order[run.reading], run.epochs, run.row, run.trial))))
 
 
 def collect(work, lines):
@@ -133,11 +130,11 @@ def _line(work, run):
         zip(KEY, key(run)),
         engine=engine,
         precision=precision or "fp32",
-        ten_crops=_percent(summary["accuracy"]),
-        one_crop=_percent(summary["one_crop_accuracy"]),
+        ten_crops=rules.percent(summary["accuracy"]),
+        one_crop=rules.percent(summary["one_crop_accuracy"]),
         n=str(summary["n"]),
         commit=str(kept["sessions"][-1]["git_commit"]),
-        minutes=_minutes(kept),
+        minutes=rules.minutes(kept),
         source_accuracy="",
         source_accuracy_anew="",
         pretrain_minutes="",
@@ -146,19 +143,11 @@ def _line(work, run):
         statistics = os.path.join(source, "statistics.json")
         log = runs.read_log(os.path.join(source, "log.csv"))
         out.update(
-            source_accuracy=_percent(log[-1]["validation_accuracy"]) if log else "",
-            pretrain_minutes=_minutes(runs.read(source)),
-            source_accuracy_anew=_percent(show.read(statistics)["anew"]) if os.path.exists(statistics) else "",
+            source_accuracy=rules.percent(log[-1]["validation_accuracy"]) if log else "",
+            pretrain_minutes=rules.minutes(runs.read(source)),
+            source_accuracy_anew=rules.percent(show.read(statistics)["anew"]) if os.path.exists(statistics) else "",
         )
     return out
-
-
-def _percent(share):
-    return "%.2f" % (100 * share)
-
-
-def _minutes(kept):
-    return "%.1f" % (kept["seconds"] / 60) if "seconds" in kept else ""
 
 
 # ---- rules for make ---------------------------------------------------------------------------------------------------
@@ -179,19 +168,7 @@ class StudyRules(rules.Rules):
         return self.add(
             os.path.join(made, "metrics_%s.json" % SPLIT),
             [final],
-            self.python(
-                "evaluation.test",
-                "--deploy",
-                "%s/prototxt/resnet%d_ferplus_deploy.prototxt" % (root, depth),
-                "--weights",
-                final,
-                "--data",
-                root + "/data/ferplus",
-                "--split",
-                SPLIT,
-                "--engine",
-                "torch",
-            ),
+            self.testing("%s/prototxt/resnet%d_ferplus_deploy.prototxt" % (root, depth), final, root + "/data/ferplus", SPLIT),
         )
 
     def pretraining(self, run):
