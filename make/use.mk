@@ -13,7 +13,8 @@ NEEDS_CAFFE = $(if $(filter none,$(CAFFE)),,env)
 EXPORT_ON = --data=$(call q,$(DATA)) --split $(if $(filter file,$(origin SPLIT)),valid,$(SPLIT)) $(WITH_CAFFE)
 
 ## Networks in use
-.PHONY: predict try best small export model wheel
+VOTED := best small robust small-robust
+.PHONY: predict try $(VOTED) export model wheel
 
 predict: ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
 	@$(DEPLOY_RUN) -m fer_lite $(call q,$(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number))) \
@@ -33,8 +34,10 @@ deploy/web/node_modules/.complete: deploy/web/package.json deploy/web/package-lo
 # Beyond the paper (paper/recipe.py).
 best: ## train the recipe's network on FER+'s votes, from SEED=1 (data: make data SRC=ferplus_votes ENGINE=torch)
 small: ## the same, of 14 layers
-best small: ENGINE = torch
-best small:
+robust: ## as best, for blurred and JPEG-compressed photographs too (TEACHER=models/resnet20_votes)
+small-robust: ## the same, of 14 layers
+$(VOTED): ENGINE = torch
+$(VOTED): %: $(W)solvers/%.prototxt $(W)prototxt/%_train.prototxt $(W)data/ferplus_votes/manifest.json
 	$(if $(TEACHER),@$(TORCH) -m evaluation.test --deploy=$(call q,$(TEACHER)/deploy.prototxt) --weights=$(call q,$(TEACHER)/net.caffemodel) \
 	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine $(TORCH_NAME) --out=$(call q,$(RUNS)/$@/teacher))
 	$(call train,$(W)solvers/$@.prototxt,$(RUNS)/$@/seed$(SEED),--recipe $@ $(call opt,--trial,$(SEED)) \

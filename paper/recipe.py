@@ -1,4 +1,4 @@
-"""Beyond the paper: how its backbone is trained on FER+'s votes for use (`make best`, `make small`). Nothing here is the paper's.
+"""Beyond the paper: how its backbone is trained on FER+'s votes for use (`make best`, `make robust`, ...). Nothing here is the paper's.
 
 Every value is ours. docs/decisions.md says how they were chosen, and what they gave.
 """
@@ -31,6 +31,9 @@ RECIPES = {
     # on 48x48 pixels pays for twice the weights (width 8 at 36x36 came to 83.34%).
     "small": Recipe("small", 14, 11, 50, 128, 0.1, 0.0002, ((1.0, 48),), GENTLE, 0.998, 2, 0.7),
 }
+# Both again, for photographs that are neither sharp nor lossless; each learns from a teacher too.
+RECIPES["robust"] = RECIPES["best"]._replace(name="robust", epochs=40, augment=FACES._replace(blur=0.25, jpeg=0.25))
+RECIPES["small-robust"] = RECIPES["small"]._replace(name="small-robust", augment=GENTLE._replace(blur=0.25, jpeg=0.25))
 
 # The ladder (docs/decisions.md, 2; `make study OF=ladder`): `small` for fewer epochs, and one change each time. The first is what the others
 # are held against; TAUGHT are those that learn from a teacher.

@@ -25,7 +25,7 @@ def test_a_rung_is_the_base_with_a_change_of_its_own():
     plain = [each._replace(name="") for each in others]
     assert [name for name, each in zip(RUNGS[1:], plain) if each == base._replace(name="")] == list(recipe.TAUGHT)
     assert len(set(plain)) == len(plain) - len(recipe.TAUGHT) + 1 and all(each.epochs == recipe.LADDER_EPOCHS for each in others)
-    identities = [json.dumps(recipe.described(each), sort_keys=True) for each in recipe.RECIPES.values()]
+    identities = [json.dumps(recipe.described(each), sort_keys=True) for each in map(recipe.RECIPES.get, ("best", "small"))]
     assert not any(word in said for said in identities for word in ("hard", "mixup", "blur", "jpeg")), "runs of before stay what they were"
 
 
