@@ -17,6 +17,7 @@ SRC       ?= cifar100
 DEPTH     ?= 20
 TRIAL     ?= 1
 TRIALS    ?= 1-5
+RECIPE    ?= best
 SPLIT     ?= test
 ENGINE    ?= caffe
 PRECISION ?= fp32
@@ -44,6 +45,7 @@ CAFFE     ?= $(RUN) python3
 WITH_CAFFE = --caffe=$(call q,$(filter-out none,$(CAFFE)))
 
 DEPTHS   := $(patsubst prototxt/resnet%_ferplus_train.prototxt,%,$(wildcard prototxt/resnet*_ferplus_train.prototxt))
+RECIPES  := $(patsubst solvers/%.prototxt,%,$(filter-out solvers/resnet%,$(wildcard solvers/*.prototxt)))
 SOURCES  := $(patsubst solvers/resnet20_%.prototxt,%,$(filter-out %_finetune.prototxt %_scratch.prototxt,$(wildcard solvers/resnet20_*.prototxt)))
 DATASETS := $(SOURCES) ferplus ferplus_votes
 ALL_TRIALS := 1 2 3 4 5
@@ -51,6 +53,7 @@ ALL_TRIALS := 1 2 3 4 5
 $(call known,SRC,$(SRC),$(DATASETS) none)
 $(call known,DEPTH,$(DEPTH),$(DEPTHS))
 $(call known,TRIAL,$(TRIAL),$(ALL_TRIALS))
+$(call known,RECIPE,$(RECIPE),$(RECIPES))
 $(call known,SPLIT,$(SPLIT),train valid test)
 $(call known,ENGINE,$(ENGINE),caffe torch)
 $(call known,DEVICE,$(DEVICE),cpu cuda)

@@ -13,8 +13,7 @@ NEEDS_CAFFE = $(if $(filter none,$(CAFFE)),,env)
 EXPORT_ON = --data=$(call q,$(DATA)) --split $(if $(filter file,$(origin SPLIT)),valid,$(SPLIT)) $(WITH_CAFFE)
 
 ## Networks in use
-VOTED := best small robust small-robust
-.PHONY: predict try $(VOTED) export model wheel
+.PHONY: predict try best export model wheel
 
 predict: ## find the faces in IMAGE (a file, folder, video or camera's number) and say what they express
 	@$(DEPLOY_RUN) -m fer_lite $(call q,$(or $(IMAGE),$(error predict needs IMAGE=photo.jpg, a folder, a video, or a camera's number))) \
@@ -31,17 +30,13 @@ deploy/web/node_modules/.complete: deploy/web/package.json deploy/web/package-lo
 	@cd deploy/web && npm ci --loglevel=error || { echo 'error: npm could not install what deploy/web/package-lock.json names: try again with a network' >&2; exit 1; }
 	@touch $@
 
-# Beyond the paper (paper/recipe.py).
-best: ## train the recipe's network on FER+'s votes, from SEED=1 (data: make data SRC=ferplus_votes ENGINE=torch)
-small: ## the same, of 14 layers
-robust: ## as best, for blurred and JPEG-compressed photographs too (TEACHER=models/resnet20_votes)
-small-robust: ## the same, of 14 layers
-$(VOTED): ENGINE = torch
-$(VOTED): %: $(W)solvers/%.prototxt $(W)prototxt/%_train.prototxt $(W)data/ferplus_votes/manifest.json
+# Beyond the paper (paper/recipe.py). The teacher's answers to the training part come first.
+best: ENGINE = torch
+best: $(W)solvers/$(RECIPE).prototxt $(W)prototxt/$(RECIPE)_train.prototxt $(W)data/ferplus_votes/manifest.json ## train a network for use on FER+'s votes (RECIPE=small, ...; SEED=1, TEACHER=models/...)
 	$(if $(TEACHER),@$(TORCH) -m evaluation.test --deploy=$(call q,$(TEACHER)/deploy.prototxt) --weights=$(call q,$(TEACHER)/net.caffemodel) \
-	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine $(TORCH_NAME) --out=$(call q,$(RUNS)/$@/teacher))
-	$(call train,$(W)solvers/$@.prototxt,$(RUNS)/$@/seed$(SEED),--recipe $@ $(call opt,--trial,$(SEED)) \
-	  $(if $(TEACHER),--teacher=$(call q,$(RUNS)/$@/teacher/scores_train.npz)))
+	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine $(TORCH_NAME) --out=$(call q,$(RUNS)/$(RECIPE)/teacher))
+	$(call train,$(W)solvers/$(RECIPE).prototxt,$(RUNS)/$(RECIPE)/seed$(SEED),--recipe $(RECIPE) $(call opt,--trial,$(SEED)) \
+	  $(if $(TEACHER),--teacher=$(call q,$(RUNS)/$(RECIPE)/teacher/scores_train.npz)))
 
 export: | $(NEEDS_CAFFE) ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
 	@$(EXPORT_RUN) -m deploy.export $(call q,$(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/))) $(call opt,--out,$(OUT)) $(EXPORT_ON) \

@@ -1,4 +1,4 @@
-"""Beyond the paper: how its backbone is trained on FER+'s votes for use (`make best`, `make robust`, ...). Nothing here is the paper's.
+"""Beyond the paper: how its backbone is trained on FER+'s votes for use (`make best RECIPE=...`). Nothing here is the paper's.
 
 Every value is ours. docs/decisions.md says how they were chosen, and what they gave.
 """

@@ -47,7 +47,7 @@ IN_FOLDERS = [
     "judge ROWS=8",
     "report",
     "best",
-    "small",
+    "best RECIPE=small",
     "trials-20-cifar10 ENGINE=torch",
     "soak",
     "bundle",

@@ -274,7 +274,7 @@ def _arguments():
     for path in args.teacher:
         if not os.path.exists(path):
             raise errors.Fail(
-                "there are no answers of a teacher %s: `make small TEACHER=models/resnet20_votes` makes them first, or "
+                "there are no answers of a teacher %s: `make best RECIPE=small TEACHER=models/resnet20_votes` makes them first, or "
                 "`python3 -m evaluation.test --split train`" % path
             )
     if args.teacher and not args.recipe:
