@@ -11,6 +11,7 @@ import os
 import sys
 from typing import Any, Iterable, Iterator
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -185,10 +186,11 @@ def _of_pillow(image, where, pixels):
 
 
 def _bgr(image, rows=32):
-    """An RGB image of PIL's as uint8 H x W x 3, strip by strip: whole, its copies cost more than decoding (new memory for each)."""
+    """An RGB image of PIL's as uint8 H x W x 3: its own four bytes a pixel, strip by strip, for whole its copies cost as much as decoding."""
     width, height = image.size
     array = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
-        array[top : top + rows] = np.frombuffer(strip.tobytes("raw", "BGR"), np.uint8).reshape(-1, width, 3)
+        pixels = np.frombuffer(strip.tobytes("raw", "RGBX"), np.uint8).reshape(-1, width, 4)
+        cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR, dst=array[top : top + rows])
     return array
