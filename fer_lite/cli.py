@@ -116,8 +116,13 @@ def main():
     parser.add_argument("--format", choices=("table", "json", "csv"), help="table, lines of JSON, or CSV (default: a table on a terminal, else JSON)")
     parser.add_argument("--csv", action="store_const", const="csv", dest="format", help="--format csv")
     parser.add_argument("--draw", metavar="OUT", help="draw the faces on a copy: a file for one source, else a folder")
-    parser.add_argument("--fps", type=_positive, help="at most so many frames a second of a video or camera")
-    parser.add_argument("--smooth", type=_positive, metavar="SECONDS", help="average each face's probabilities over so many seconds of a video or camera")
+    parser.add_argument("--fps", type=errors.between(float, 0.001, 1000), help="at most so many frames a second of a video or camera")
+    parser.add_argument(
+        "--smooth",
+        type=errors.between(float, 0.001, 1000),
+        metavar="SECONDS",
+        help="average each face's probabilities over so many seconds of a video or camera",
+    )
     parser.add_argument("--limit", type=errors.between(int, 1, sys.maxsize), help="at most so many frames of each video or camera")
     parser.add_argument("--score", type=errors.between(float, 0, 1), default=faces.SCORE, help="the detector's least confidence (default: %(default)s)")
     parser.add_argument(
@@ -169,10 +174,3 @@ def main():
         print("wrote %s" % (pictures[0] if len(pictures) == 1 else "drawn images to %s" % args.draw), file=sys.stderr)
     if failed:
         raise errors.Fail("%d of %d files could not be read (named above)" % (failed, len(found)))
-
-
-def _positive(text):
-    value = float(text)
-    if not 0 < value < 1000:
-        raise argparse.ArgumentTypeError("%s is not between 0 and 1000" % text)
-    return value

@@ -37,6 +37,7 @@ def write_all(
     mean_value=None,
     final_rate=ours.FINAL_RATE,
     form=(),
+    recipes=recipe.RECIPES,
     header=HEADER,
     put=text.write,
 ):
@@ -46,7 +47,7 @@ def write_all(
     `pretrain_batch`, `ferplus_batch`: images of a training batch; `rates`: pretrain, finetune, scratch; `decay`: weight decay;
     `mirror`: which of MIRRORS mirror while training; `mean_value`: subtracted in pretraining in place of the set's mean (FER+'s
     tests read its mean from a file); `final_rate`: of FER+'s new layer beside the rest; `form`: of the network (resnet.trunk);
-    `put`: takes (path, message, header), text.write or held. Returns the paths written.
+    `recipes`: those beyond the paper; `put`: takes (path, message, header), text.write or held. Returns the paths written.
     """
     written, form = [], dict(form)
 
@@ -96,8 +97,7 @@ def write_all(
                         decay=decay,
                     ),
                 )
-    written += write_recipes(root, header, put)
-    return written
+    return written + write_recipes(root, header, put, recipes)
 
 
 def write_recipes(root="", header=HEADER, put=text.write, recipes=recipe.RECIPES):
@@ -106,7 +106,7 @@ def write_recipes(root="", header=HEADER, put=text.write, recipes=recipe.RECIPES
     for each in recipes.values():
         side = recipe.side(each)
         name = "%s, ResNet-%d on %dx%d faces" % (each.name, each.depth, side, side)
-        form = dict(widths=[each.width * times for times in (1, 2, 4)], stem=each.stem)
+        form = _form(each)
         train, deploy, solve = (
             os.path.join(root, name % each.name) for name in ("prototxt/%s_train.prototxt", "prototxt/%s_deploy.prototxt", "solvers/%s.prototxt")
         )
@@ -135,6 +135,19 @@ def write_recipes(root="", header=HEADER, put=text.write, recipes=recipe.RECIPES
         )
         written += [train, deploy, solve]
     return written
+
+
+def _form(each):
+    """A Recipe's network, as resnet.trunk takes it."""
+    return dict(widths=[each.width * times for times in (1, 2, 4)], stem=each.stem)
+
+
+def write_rungs(root):
+    """Write the nets and solvers of the recipe's ladder under `root`, and of the pretraining that some of it begins with."""
+    write_recipes(root, recipes=recipe.RUNGS)
+    for rung, source in recipe.TRANSFERRED.items():
+        each, sets, epochs = recipe.RUNGS[rung], {source: ours.DATASETS[source]}, {source: recipe.LADDER_PRETRAIN_EPOCHS}
+        write_all(root, [each.depth], sets, epochs, form=_form(each), recipes={})
 
 
 def held(path, message, header):
@@ -182,7 +195,7 @@ def main():
     if min(args.pretrain_batch, args.ferplus_batch) < 1:
         raise errors.Fail("a batch has at least one image, not %d" % min(args.pretrain_batch, args.ferplus_batch))
     if args.rungs:
-        write_recipes(args.root, recipes=recipe.RUNGS)
+        write_rungs(args.root)
         return
     form = dict(shortcut=args.shortcut, relu_after_sum=not args.no_relu_after_sum, conv_bias=args.conv_bias)
     written = write_all(

@@ -36,7 +36,7 @@ RECIPES["robust"] = RECIPES["best"]._replace(name="robust", epochs=40, augment=F
 RECIPES["small-robust"] = RECIPES["small"]._replace(name="small-robust", augment=GENTLE._replace(blur=0.25, jpeg=0.25))
 
 # The ladder (docs/decisions.md, 2; `make study OF=ladder`): `small` for fewer epochs, and one change each time. The first is what the others
-# are held against; TAUGHT are those that learn from a teacher.
+# are held against; TAUGHT learn from a teacher, TRANSFERRED begin with all but the final layer of a network of the same form.
 LADDER_EPOCHS = 12
 _BASE = RECIPES["small"]._replace(epochs=LADDER_EPOCHS)
 RUNGS = {
@@ -56,9 +56,13 @@ RUNGS = {
         "strong": {"augment": FACES},
         "decay": {"decay": 0.0005},
         "growing": {"sides": ((0.6, 32), (1.0, 48))},
+        "cifar10": {},
+        "cifar100": {},
     }.items()
 }
 TAUGHT = ("small-taught",)
+TRANSFERRED = {"small-cifar10": "cifar10", "small-cifar100": "cifar100"}  # rung -> the source that its network was pretrained on
+LADDER_PRETRAIN_EPOCHS = 20
 LADDER_SEEDS = {"small-base": (1, 2, 3)}  # of the others: 1
 NAMED = {**RECIPES, **RUNGS}
 

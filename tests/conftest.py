@@ -19,7 +19,7 @@ MARKERS = {"caffe": "caffe", "torch": "torch"}  # marker -> module that shows th
 BRINGS = {
     "env/run python3 -m pytest": ["caffe"],
     "make env ENGINE=torch": ["torch", "tensorboardX"],
-    "pip install -r env/plain.txt": ["numpy", "google", "lmdb", "cv2", "sklearn", "scipy", "statsmodels", "matplotlib", "jinja2"],
+    "pip install -r env/plain.txt": ["numpy", "google", "lmdb", "cv2", "sklearn", "scipy", "matplotlib", "jinja2"],
     "pip install -r env/deploy.txt -r env/export.txt": ["onnx", "onnxruntime", "PIL", "skimage"],
     "pip install -r env/package.txt": ["build", "hatchling", "starlette", "uvicorn", "httpx", "pillow_heif"],
     "pip install -r env/web.txt": ["playwright"],

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,15 +24,17 @@ RUNGS = tuple(recipe.RUNGS)
 def test_a_rung_is_the_base_with_a_change_of_its_own():
     base, *others = recipe.RUNGS.values()
     plain = [each._replace(name="") for each in others]
-    assert [name for name, each in zip(RUNGS[1:], plain) if each == base._replace(name="")] == list(recipe.TAUGHT)
-    assert len(set(plain)) == len(plain) - len(recipe.TAUGHT) + 1 and all(each.epochs == recipe.LADDER_EPOCHS for each in others)
+    assert [name for name, each in zip(RUNGS[1:], plain) if each == base._replace(name="")] == [*recipe.TAUGHT, *recipe.TRANSFERRED]
+    assert len(set(plain)) == len(plain) - len([*recipe.TAUGHT, *recipe.TRANSFERRED]) + 1 and all(each.epochs == recipe.LADDER_EPOCHS for each in others)
     identities = [json.dumps(recipe.described(each), sort_keys=True) for each in map(recipe.RECIPES.get, ("best", "small"))]
     assert not any(word in said for said in identities for word in ("hard", "mixup", "blur", "jpeg")), "runs of before stay what they were"
 
 
 def test_networks_of_the_ladder_are_of_one_size(tmp_path):
-    netgen.write_recipes(str(tmp_path), recipes=recipe.RUNGS)
+    netgen.write_rungs(str(tmp_path))
     sizes = {rung: describe.trainable_parameters(text.read("%s/prototxt/%s_deploy.prototxt" % (tmp_path, rung), m.NetParameter)) for rung in RUNGS}
+    source, rung = (text.read("%s/prototxt/%s_deploy.prototxt" % (tmp_path, name), m.NetParameter) for name in ("resnet14_cifar10", "small-cifar10"))
+    assert [layer for layer in source.layer if layer.type == "Convolution"] == [layer for layer in rung.layer if layer.type == "Convolution"]
     assert sizes["small-base"] == 86853 and all(abs(size / 86853 - 1) < 0.03 for size in sizes.values()), sizes
 
 
@@ -44,7 +47,9 @@ def test_every_base_seed_is_planned_after_one_of_each():
 def work(tmp_path, monkeypatch):
     """A folder with a tested run of two rungs and an unfinished one, and the votes that they are judged by."""
     monkeypatch.chdir(tmp_path)
-    os.makedirs("data/ferplus_votes")
+    for name in ("ferplus_votes", "cifar10"):
+        os.makedirs("data/" + name)
+        open("data/%s/manifest.json" % name, "w").close()
     labels = np.arange(20) % 8
     with open("data/ferplus_votes/valid.csv", "w", newline="") as f:
         table = csv.writer(f)
@@ -92,6 +97,17 @@ def test_what_is_missing_becomes_rules_whose_teacher_comes_first(work, monkeypat
     assert "--resize 32" in rules and "--recipe small-side32 --trial 1" in rules
     ladder.write_rules(args, [])
     assert open("rules.mk").read() == ""
+
+
+def test_a_network_to_transfer_is_trained_first(work):
+    args = SimpleNamespace(work=work, data="data", teacher="models/resnet20_votes", engine="torch", python="python3", rules="rules.mk")
+    ladder.write_rules(args, [("small-cifar10", 1), ("small-cifar10", 2)])
+    rules = open("rules.mk").read()
+    assert rules.count("--solver ladder/solvers/resnet14_cifar10.prototxt") == 1 and rules.count("training.transplant") == 1
+    assert "runs/small-cifar10/seed2/final.caffemodel: ladder/runs/small-cifar10/init.caffemodel\n" in rules
+    assert len(re.findall("--weights ladder/runs/small-cifar10/init.caffemodel$", rules, re.M)) == 2
+    with pytest.raises(errors.Fail, match="make data SRC=cifar100"):
+        ladder.write_rules(args, [("small-cifar100", 1)])
 
 
 @pytest.mark.parametrize("damage", [lambda s: "x" + s, lambda s: s.replace("small-base", "small-other"), lambda s: s.replace("80.00", "801.0")])

@@ -93,12 +93,16 @@ def write_missing(args, lines):
 
 def write_rules(args, missing):
     makefile, root, votes_data = rules.Rules(args), args.work, os.path.join(args.data, "ferplus_votes")
+    sets = ["ferplus_votes", *{recipe.TRANSFERRED[rung]: None for rung, _ in missing if rung in recipe.TRANSFERRED}]
+    for name in sets:
+        if not os.path.exists(os.path.join(args.data, name, "manifest.json")):
+            raise errors.Fail("%s is not there: `make data SRC=%s ENGINE=torch`" % (os.path.join(args.data, name), name))
     nets = makefile.add(
         root + "/nets",
         [],
         makefile.python("netgen", "--root", root, "--rungs"),
         ["mkdir", "-p", root + "/data"],
-        ["ln", "-sfn", os.path.abspath(votes_data), root + "/data/ferplus_votes"],
+        ["ln", "-sfn", *(os.path.abspath(os.path.join(args.data, name)) for name in sets), root + "/data/"],
         ["touch", root + "/nets"],
     )
     answers = makefile.add(
@@ -109,11 +113,14 @@ def write_rules(args, missing):
     goals = []
     for rung, seed in missing:
         made = folder(root, rung, seed)
-        taught = [answers] if rung in recipe.TAUGHT else []
+        needs, more = [nets], []
+        if rung in recipe.TAUGHT:
+            needs, more = [nets, answers], ["--teacher", answers]
+        if rung in recipe.TRANSFERRED:
+            init = _transferred(makefile, root, rung, nets)
+            needs, more = [init], ["--weights", init]
         final = makefile.add(
-            os.path.join(made, runs.FINAL),
-            [nets] + taught,
-            makefile.training("%s/solvers/%s.prototxt" % (root, rung), made, "--recipe", rung, "--trial", seed, *(["--teacher"] + taught if taught else [])),
+            os.path.join(made, runs.FINAL), needs, makefile.training("%s/solvers/%s.prototxt" % (root, rung), made, "--recipe", rung, "--trial", seed, *more)
         )
         goals.append(
             makefile.add(
@@ -123,6 +130,15 @@ def write_rules(args, missing):
             )
         )
     makefile.write(args.rules, goals)
+
+
+def _transferred(makefile, root, rung, nets):
+    """Add what a rung begins with, and the pretraining before it: the path of all blobs but the final layer's."""
+    name = "resnet%d_%s" % (recipe.RUNGS[rung].depth, recipe.TRANSFERRED[rung])
+    made = os.path.join(root, "runs", name)
+    source = makefile.add(os.path.join(made, runs.FINAL), [nets], makefile.training("%s/solvers/%s.prototxt" % (root, name), made))
+    init, net = os.path.join(root, "runs", rung, "init.caffemodel"), "%s/prototxt/%s_deploy.prototxt" % (root, rung)
+    return makefile.add(init, [source], makefile.python("training.transplant", "--weights", source, "--net", net, "--out", init))
 
 
 def report(lines):
