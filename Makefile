@@ -19,7 +19,7 @@ TRIAL     ?= 1
 TRIALS    ?= 1-5
 RECIPE    ?= best
 SPLIT     ?= test
-ENGINE    ?= caffe
+ENGINE    ?= $(if $(filter best,$(MAKECMDGOALS)),torch,caffe)
 PRECISION ?= fp32
 DEVICE    ?= cpu
 

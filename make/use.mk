@@ -30,13 +30,18 @@ deploy/web/node_modules/.complete: deploy/web/package.json deploy/web/package-lo
 	@cd deploy/web && npm ci --loglevel=error || { echo 'error: npm could not install what deploy/web/package-lock.json names: try again with a network' >&2; exit 1; }
 	@touch $@
 
-# Beyond the paper (paper/recipe.py). The teacher's answers to the training part come first.
-best: ENGINE = torch
-best: $(W)solvers/$(RECIPE).prototxt $(W)prototxt/$(RECIPE)_train.prototxt $(W)data/ferplus_votes/manifest.json ## train a network for use on FER+'s votes (RECIPE=small, ...; SEED=1, TEACHER=models/...)
+# Beyond the paper (paper/recipe.py). The teacher's answers to the training part come first; SRC is a source only where it is given.
+BEGUN     = $(if $(filter override,$(origin SRC)),$(filter-out none,$(SRC)))
+BEST      = $(RUNS)/$(RECIPE)$(addprefix _from_,$(BEGUN))
+BEST_INIT = $(if $(BEGUN),$(BEST)/init.caffemodel)
+$(if $(and $(filter best,$(MAKECMDGOALS)),$(BEGUN),$(filter small%,$(RECIPE))),$(error SRC=$(SRC) is for RECIPE=best and robust, which have the form of the paper's pretrained networks))
+best: $(W)solvers/$(RECIPE).prototxt $(W)prototxt/$(RECIPE)_train.prototxt $(W)data/ferplus_votes/manifest.json $(BEST_INIT) ## train a network for use on FER+'s votes (RECIPE=small, ...; SEED=1, SRC=cifar100, TEACHER=models/...)
 	$(if $(TEACHER),@$(TORCH) -m evaluation.test --deploy=$(call q,$(TEACHER)/deploy.prototxt) --weights=$(call q,$(TEACHER)/net.caffemodel) \
-	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine $(TORCH_NAME) --out=$(call q,$(RUNS)/$(RECIPE)/teacher))
-	$(call train,$(W)solvers/$(RECIPE).prototxt,$(RUNS)/$(RECIPE)/seed$(SEED),--recipe $(RECIPE) $(call opt,--trial,$(SEED)) \
-	  $(if $(TEACHER),--teacher=$(call q,$(RUNS)/$(RECIPE)/teacher/scores_train.npz)))
+	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine $(TORCH_NAME) --out=$(call q,$(BEST)/teacher))
+	$(call train,$(W)solvers/$(RECIPE).prototxt,$(BEST)/seed$(SEED),--recipe $(RECIPE) $(call opt,--trial,$(SEED)) \
+	  $(call opt,--weights,$(BEST_INIT)) $(if $(TEACHER),--teacher=$(call q,$(BEST)/teacher/scores_train.npz)))
+$(RUNS)/$(RECIPE)_from_$(SRC)/init.caffemodel: $(call pretrained,20,$(SRC))/final.caffemodel $(W)prototxt/$(RECIPE)_deploy.prototxt
+	@$(PLAIN) -m training.transplant --weights=$(call q,$<) --net=$(call q,$(W)prototxt/$(RECIPE)_deploy.prototxt) --out=$(call q,$@)
 
 export: | $(NEEDS_CAFFE) ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
 	@$(EXPORT_RUN) -m deploy.export $(call q,$(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/))) $(call opt,--out,$(OUT)) $(EXPORT_ON) \

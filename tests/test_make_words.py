@@ -48,6 +48,7 @@ IN_FOLDERS = [
     "report",
     "best",
     "best RECIPE=small",
+    "best SRC=cifar10",
     "trials-20-cifar10 ENGINE=torch",
     "soak",
     "bundle",
