@@ -24,7 +24,7 @@ except ImportError:
 else:
     pillow_heif.register_heif_opener()
 
-READ = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+READ = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 HEIF = (".heic", ".heif")
 NO_HEIF = "%s: a HEIC image: pip install 'fer-lite[heif]', or save it as JPEG"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF") + (("HEIF",) if pillow_heif else ())

@@ -180,7 +180,7 @@ def test_a_folder_as_csv_with_a_bad_file_among_the_good(model, photograph, tmp_p
     assert [os.path.basename(line["file"]) for line in lines] == ["a.jpg", "b.webp"]
     assert all(near_the_face([int(line[k]) for k in ("x", "y", "width", "height")]) for line in lines)
     assert status == 1 and err.splitlines() == [
-        "error: %s: no image that is read (.jpg .jpeg .png .webp .bmp .tif .tiff .gif), and by its name no video" % (tmp_path / "in" / "bad.png"),
+        "error: %s: no image that is read (.jpg .jpeg .jfif .png .webp .bmp .tif .tiff .gif), and by its name no video" % (tmp_path / "in" / "bad.png"),
         "error: %s cannot be read: %s" % (tmp_path / "in" / "loop.png", os.strerror(errno.ELOOP)),
         "wrote drawn images to %s" % (tmp_path / "out"),
         "error: 2 of 4 files could not be read (named above)",

@@ -102,6 +102,15 @@ def test_what_is_kept_is_the_average_and_the_run_goes_on_with_its_own(made):
     assert engine.test_net.blobs.arrays()["first_conv_bn"][2] == pytest.approx(sum(0.999**i for i in range(3)))
 
 
+def test_the_average_begins_with_what_the_run_begins_with(made):
+    """What is transferred is the network, not a random one that it is averaged with."""
+    begun, source = made(), made().weights()
+    source["first_conv"][0][:] = 0.25
+    begun.load_weights({"first_conv": source["first_conv"]})
+    for blobs in (begun.blobs.arrays(), begun.blobs.arrays(begun.average)):
+        assert (blobs["first_conv"][0] == 0.25).all()
+
+
 def test_every_epoch_shows_every_image_once_with_the_shares_of_its_votes(made):
     faces = made().faces
     rows = torch.cat([faces._rows(n) for n in range(15)]).tolist()  # 15 batches of 8: four epochs of 30
