@@ -91,8 +91,8 @@ demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing
 
 # ---- nets -----------------------------------------------------------------------------------------------------------
 
-prototxt: ## write prototxt/ and solvers/ again from paper/ and netgen/
-	@$(PLAIN) -m netgen
+prototxt: ## write prototxt/ and solvers/ again from paper/ and netgen/ (of WORK, with its NETGEN)
+	@$(PLAIN) -m netgen $(call opt,--root,$(W:/=)) $(NETGEN)
 
 describe: ## print what the networks cost: parameters, multiply-accumulates, blobs (ARGS=--layers: layer by layer)
 	@$(PLAIN) -m netgen.describe $(ARGS)

@@ -213,7 +213,7 @@ def main():
     )
     if args.if_missing:
         return
-    print("wrote %d files in prototxt/ and solvers/" % len(written))
+    print("wrote %d files in %s and %s" % (len(written), *(os.path.join(args.root, name, "") for name in ("prototxt", "solvers"))))
 
 
 def _number(text):

@@ -47,6 +47,7 @@ IN_FOLDERS = [
     "judge ROWS=8",
     "report",
     "best",
+    "prototxt",
     "best RECIPE=small",
     "best SRC=cifar10",
     "trials-20-cifar10 ENGINE=torch",
