@@ -10,6 +10,7 @@ measured. The table of all networks and the checksums are written again each tim
 import argparse
 import os
 import re
+import shlex
 
 from common import built, errors, files
 from common import runs as kept_runs
@@ -104,10 +105,12 @@ def made_how(path):
             continue
         log = kept_runs.read_log(os.path.join(folder, "log.csv"))
         first, last = (sessions[i] if sessions else {} for i in (0, -1))
+        words = last.get("command", [])[1:]
+        work = _work(words)
         runs.append(
             {
-                "folder": export.shown_path(folder),
-                "command": " ".join(["python3 -m training.run"] + [_local(word) for word in last.get("command", [])[1:]]),
+                "folder": _shown(os.path.abspath(folder), work),
+                "command": shlex.join(["python3", "-m", "training.run"] + [_shown(word, work) for word in words]),
                 "engine": inputs.get("engine"),
                 "git_commit": sorted({s.get("git_commit") or "unknown" for s in sessions}),
                 "sessions": len(sessions),
@@ -122,15 +125,26 @@ def made_how(path):
                 **({"recipe": inputs["recipe"]} if inputs.get("recipe") else {}),
                 "train": dict(
                     {key: inputs.get("train", {}).get(key) for key in ("images", "sha256")},
-                    lmdb=_local(last.get("lmdbs", {}).get("train") or inputs.get("train", {}).get("lmdb") or ""),
+                    lmdb=_shown(last.get("lmdbs", {}).get("train") or inputs.get("train", {}).get("lmdb") or "", work),
                 ),
             }
         )
     return runs
 
 
-def _local(word):
-    return export.shown_path(word) if os.path.isabs(word) else word
+def _work(words):
+    """The folder that has the solvers/ of a recorded command, where it is an absolute path; else None."""
+    solvers = [word.partition("--solver=")[2] or after for word, after in zip(words, [*words[1:], ""]) if re.match("--solver(=|$)", word)]
+    return os.path.dirname(os.path.dirname(solvers[0])) if solvers and os.path.isabs(solvers[0]) else None
+
+
+def _shown(word, work):
+    """A word of a recorded command as a model card may show it: a path, or an option's, as from the folder `work`, in which the run was made."""
+    option, path = re.fullmatch("(--[a-z-]+=)?(.*)", word, re.S).groups(default="")
+    if not os.path.isabs(path):
+        return word
+    inside = work is not None and os.path.commonpath([path, work]) == work
+    return option + (os.path.relpath(path, work) if inside else export.shown_path(path))
 
 
 def data_sets(runs):

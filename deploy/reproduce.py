@@ -93,9 +93,9 @@ def train(step, out, weights, python):
 
 
 def _without(words, options):
-    """Words of a command without some options, each of which has a value."""
+    """Words of a command without some options, each of which has a value: behind it, or after a "="."""
     dropped = {i + j for i, word in enumerate(words) if word in options for j in (0, 1)}
-    return [word for i, word in enumerate(words) if i not in dropped]
+    return [word for i, word in enumerate(words) if i not in dropped and word.partition("=")[0] not in options]
 
 
 def same_weights(model, final):

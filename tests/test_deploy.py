@@ -67,6 +67,20 @@ def test_model_json_tells_no_place_of_this_machine(made):
             assert folder.encode() not in f.read(), name
 
 
+def test_a_run_of_another_folder_is_recorded_as_from_there(tmp_path):
+    """WORK=/elsewhere: the card's command runs in any WORK, and names no place of this machine."""
+    work, out = str(tmp_path / "work"), str(tmp_path / "work" / "runs" / "a run")
+    os.makedirs(out)
+    words = ["run.py", "--solver=%s/solvers/small.prototxt" % work, "--out=" + out, "--trial=1", "--teacher", "/far/away/from/here/scores.npz"]
+    with open(os.path.join(out, "run.json"), "w") as f:
+        sessions = [{"command": words, "lmdbs": {"train": work + "/data/ferplus_votes/train_lmdb"}}]
+        json.dump({"version": 2, "inputs": {"train": {}}, "sessions": sessions}, f)
+    (how,) = card.made_how(os.path.join(out, "final.caffemodel"))
+    assert how["folder"] == "runs/a run" and how["train"]["lmdb"] == "data/ferplus_votes/train_lmdb"
+    command = "python3 -m training.run --solver=solvers/small.prototxt '--out=runs/a run' --trial=1 --teacher .../from/here/scores.npz"
+    assert how["command"] == command
+
+
 def test_folded_files_have_no_batch_norm_and_half_the_layers(made):
     out = made[3]
     kinds = [{layer.type for layer in text.read(os.path.join(out, prototxt), m.NetParameter).layer} for prototxt, _ in names.CAFFE]

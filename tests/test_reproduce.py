@@ -12,6 +12,7 @@ import training_data as data
 from common import files, runs
 from common.caffe import binary, text
 from common.caffe import messages as m
+from deploy import reproduce as again
 from evaluation.report import statement
 from netgen import resnet
 
@@ -155,6 +156,11 @@ def test_other_bytes_are_tested_on_what_was_trained_on_and_a_teachers_other_answ
     said = python("deploy.reproduce", "models/other", "--out", "third", "--torch", sys.executable, "--test", "other_deploy.prototxt", status=1)
     assert "a teacher's answers 555555555555, here " in said
     assert "one crop of data/source test: recorded 25.00% of 7, here " in said and "ten crops of data/source test: recorded 50.00% of 7, here " in said
+
+
+def test_options_of_a_session_are_left_out_in_both_forms():
+    words = ["--solver=a", "--out=b", "--stop-after", "1h", "--weights=c", "--trial", "1"]
+    assert again._without(words, (*again.OF_A_SESSION, "--weights")) == ["--solver=a", "--trial", "1"]
 
 
 @pytest.mark.torch
