@@ -46,6 +46,14 @@ def is_claimed(out: str) -> bool:
     return False
 
 
+def option(words: Sequence[str], name: str) -> str | None:
+    """The value that a recorded command (its words) gives the option `name`, behind it or after a "="; None where it has none."""
+    for word, after in zip(words, [*words[1:], None]):
+        if word == name or word.startswith(name + "="):
+            return after if word == name else word[len(name) + 1 :]
+    return None
+
+
 def read_log(path: str) -> list[dict]:
     """The rows of a log.csv: dicts of numbers, None where a cell is empty; a last line cut short is left out."""
     rows = []

@@ -75,11 +75,9 @@ def chain(path):
     """The runs that made a caffemodel, the last first: [(folder, run.json)]; a fine-tuning is followed by its pretraining."""
     folder = os.path.dirname(path)
     found = [(folder, export.run_record(path))]
-    commands = [session.get("command", []) for session in found[0][1].get("sessions", [])]
-    for command in commands:
-        if "--weights" not in command[:-1]:
-            continue
-        wanted, weights = _source(found[0][1], folder, command[command.index("--weights") + 1])
+    given = [kept_runs.option(session.get("command", []), "--weights") for session in found[0][1].get("sessions", [])]
+    for path_then in filter(None, given):
+        wanted, weights = _source(found[0][1], folder, path_then)
         for place in (weights, os.path.join(folder, "..", "..", os.path.basename(os.path.dirname(weights)), "final.caffemodel")):
             if os.path.isfile(place) and files.sha256(place) == wanted:
                 return found + [(os.path.dirname(os.path.normpath(place)), export.run_record(place))]
@@ -134,8 +132,8 @@ def made_how(path):
 
 def _work(words):
     """The folder that has the solvers/ of a recorded command, where it is an absolute path; else None."""
-    solvers = [word.partition("--solver=")[2] or after for word, after in zip(words, [*words[1:], ""]) if re.match("--solver(=|$)", word)]
-    return os.path.dirname(os.path.dirname(solvers[0])) if solvers and os.path.isabs(solvers[0]) else None
+    solver = kept_runs.option(words, "--solver")
+    return os.path.dirname(os.path.dirname(solver)) if solver and os.path.isabs(solver) else None
 
 
 def _shown(word, work):

@@ -302,7 +302,7 @@ def shipped(made):
     session = {"command": ["training/run.py", "--solver", "solvers/x.prototxt"], "git_commit": "0123456789abcdef", "machine": "a machine"}
     mean = files.sha256(os.path.join(data_folder, "mean.binaryproto"))
     for place, source, weights_ in ((before, "cifar10", None), (run, "ferplus", files.sha256(caffemodel))):
-        command = session["command"] + (["--weights", "elsewhere/resnet20_cifar10/final.caffemodel"] if weights_ else [])
+        command = session["command"] + (["--weights=elsewhere/resnet20_cifar10/final.caffemodel"] if weights_ else [])
         with open(os.path.join(place, "run.json"), "w") as f:
             inputs = {
                 "engine": "torch-bf16",

@@ -37,6 +37,12 @@ def write_run(out, iteration, spent, **kept):
     record.write(out, dict({"inputs": {"solver": {"max_iter": 100}}}, **kept))
 
 
+@pytest.mark.parametrize("words", [["run.py", "--out=o", "--weights", "a=b"], ["run.py", "--out=o", "--weights=a=b"]])
+def test_an_option_is_found_in_either_form(words):
+    assert kept_runs.option(words, "--weights") == "a=b" and kept_runs.option(words, "--out") == "o"
+    assert kept_runs.option(words, "--weight") is None and kept_runs.option(["--weights"], "--weights") is None
+
+
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
