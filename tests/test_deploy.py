@@ -20,7 +20,7 @@ from common import errors, files
 from common import runs as kept_runs
 from common.caffe import binary, text
 from common.caffe import messages as m
-from deploy import caffe_scores, card, check, export, onnx_net, quantize
+from deploy import caffe_scores, card, check, export, making, onnx_net, quantize
 from evaluation import data
 from fer_lite import crops, names, runtimes, verify
 from netgen import weights
@@ -75,7 +75,7 @@ def test_a_run_of_another_folder_is_recorded_as_from_there(tmp_path):
     with open(os.path.join(out, "run.json"), "w") as f:
         sessions = [{"command": words, "lmdbs": {"train": work + "/data/ferplus_votes/train_lmdb"}}]
         json.dump({"version": 2, "inputs": {"train": {}}, "sessions": sessions}, f)
-    (how,) = card.made_how(os.path.join(out, "final.caffemodel"))
+    (how,) = making.account(os.path.join(out, "final.caffemodel"))
     assert how["folder"] == "runs/a run" and how["train"]["lmdb"] == "data/ferplus_votes/train_lmdb"
     command = "python3 -m training.run --solver=solvers/small.prototxt '--out=runs/a run' --trial=1 --teacher .../from/here/scores.npz"
     assert how["command"] == command

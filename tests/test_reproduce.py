@@ -44,7 +44,7 @@ def model(tmp_path_factory):
 
 
 def record(out):
-    """A run as model.json has it (deploy.card.made_how)."""
+    """A run as model.json has it (deploy.making.account)."""
     run = runs.read(out)
     session = run["sessions"][-1]
     return {
