@@ -8,6 +8,7 @@ import pytest
 from evaluation_data import write_part
 
 from common import errors, files
+from paper import facts
 from training import bundle, inputs
 
 ROW = bundle.row("8")
@@ -64,6 +65,14 @@ def test_a_damaged_bundle_and_other_files_are_refused(packed):
     assert not os.path.exists("other")
     with pytest.raises(errors.Fail, match="no bundle"):
         bundle.unpack("work", "elsewhere")
+
+
+def test_a_set_that_is_not_there_is_named_with_the_rows_that_need_it(packed):
+    others = [row for row in facts.TABLE2 if row.depth == ROW.depth and row.source in ("cifar10", "webface", None)]
+    (needing,) = [row for row in others if row.source == "webface"]
+    with pytest.raises(errors.Fail, match="data/webface has no LMDB, and ROWS=%d need it: .*SRC=webface.*other rows" % needing.row):
+        bundle.pack(others, "work", "another")
+    assert not os.path.exists("another")
 
 
 def test_results_come_back(tmp_path, monkeypatch):

@@ -43,12 +43,14 @@ def pack(rows, work, out):
         for dataset in filter(None, ("ferplus", row.source))
         for name in _found(work, "prototxt/resnet%d_%s_*.prototxt" % (row.depth, dataset), "solvers/resnet%d_%s*.prototxt" % (row.depth, dataset))
     ]
+    lmdbs_of = {os.path.join("data", dataset): _found(work, os.path.join("data", dataset, "*_lmdb")) for dataset in sets}
+    for folder in (folder for folder, parts in lmdbs_of.items() if not parts):
+        needing = ",".join(str(row.row) for row in rows if os.path.basename(folder) in ("ferplus", row.source))
+        advice = lmdbs.remedy(os.path.join(folder, "train_lmdb"))
+        raise errors.Fail("%s has no LMDB, and ROWS=%s need it: %s, or name other rows" % (os.path.join(work, folder), needing, advice))
     with files.replacing(out) as made:
         contents = {}
-        for folder in (os.path.join("data", dataset) for dataset in sets):
-            parts = _found(work, os.path.join(folder, "*_lmdb"))
-            if not parts:
-                raise errors.Fail("%s has no LMDB: %s" % (os.path.join(work, folder), lmdbs.remedy(os.path.join(folder, "train_lmdb"))))
+        for folder, parts in lmdbs_of.items():
             names += [name for name in _found(work, os.path.join(folder, "*")) if os.path.isfile(os.path.join(work, name))]
             for part in parts:
                 contents[part] = inputs.read_part(os.path.join(work, part)).sha256
