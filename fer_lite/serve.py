@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import socket
 from typing import Any
 
 from fer_lite import __version__, errors, faces, sources
@@ -184,4 +185,13 @@ def main(arguments: list[str]) -> None:
     )
     args = parser.parse_args(arguments)
     predictor = Predictor(args.model, score=args.score, threads=1, threshold=args.threshold)
+    _check_free(args.host, args.port)
     uvicorn.run(application(predictor, args.at_once), host=args.host, port=args.port, log_level="info", **OPTIONS)
+
+
+def _check_free(host, port):
+    """Fail in one line where nothing can listen there: Uvicorn says it in its log."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as problem:
+        raise errors.Fail("nothing can be served on %s, port %d (%s): give another --port or --host" % (host, port, problem.strerror or problem)) from None

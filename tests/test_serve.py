@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 import fer_lite
 from benchmarks import serve as bench
-from fer_lite import serve
+from fer_lite import errors, serve
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +191,13 @@ def test_numbers_that_mean_nothing_are_refused(capsys, option):
     with pytest.raises(SystemExit) as end:
         serve.main(option.split())
     assert end.value.code == 2 and "is not between" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ("127.0.0.1", "there.invalid"))
+def test_a_port_that_is_taken_is_one_line(where):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with pytest.raises(errors.Fail, match="nothing can be served on %s, port %d .*--port" % (where, taken.getsockname()[1])):
+            serve.main(["--host", where, "--port", str(taken.getsockname()[1])])
 
 
 def test_without_its_packages_serving_names_the_extra(tmp_path):
