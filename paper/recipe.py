@@ -63,7 +63,7 @@ RUNGS = {
 TAUGHT = ("small-taught",)
 TRANSFERRED = {"small-cifar10": "cifar10", "small-cifar100": "cifar100"}  # rung -> the source that its network was pretrained on
 LADDER_PRETRAIN_EPOCHS = 20
-LADDER_SEEDS = {"small-base": (1, 2, 3)}  # of the others: 1
+LADDER_SEEDS = {"small-base": (1, 2, 3), "small-cifar10": (1, 2, 3)}  # of the others: 1
 NAMED = {**RECIPES, **RUNGS}
 
 TRAIN, VALID = 28555, 3577  # images of data/ferplus_votes
