@@ -462,4 +462,4 @@ def test_progress_on_a_terminal_and_without(terminal, records, wanted):
 
 
 def test_kinds_that_are_drawn_can_be_read():
-    assert set(outputs.VIDEOS) <= set(video.FILES) and set(sources.READ) <= set(outputs.IMAGES) | {".gif"}
+    assert set(outputs.VIDEOS) <= set(video.FILES) and set(sources.READ) <= set(outputs.IMAGES) | {".gif", ".jfif"}
