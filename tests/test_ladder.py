@@ -40,7 +40,9 @@ def test_networks_of_the_ladder_are_of_one_size(tmp_path):
 
 def test_more_seeds_are_planned_after_one_of_each():
     runs = ladder.planned()
-    assert runs[: len(RUNGS)] == [(rung, 1) for rung in RUNGS] and set(runs[len(RUNGS) :]) == {(rung, seed) for rung in ("small-base", "small-cifar10") for seed in (2, 3)}
+    assert runs[: len(RUNGS)] == [(rung, 1) for rung in RUNGS] and set(runs[len(RUNGS) :]) == {
+        (rung, seed) for rung in ("small-base", "small-cifar10") for seed in (2, 3)
+    }
 
 
 @pytest.fixture
