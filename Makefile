@@ -166,12 +166,12 @@ $(call pretrained,$(1),$(2))/final.caffemodel: $(W)solvers/resnet$(1)_$(2).proto
 endef
 $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call pretraining_rule,$(d),$(s)))))
 
-# (depth, source): all of the pretrained network but its final layer, with which every trial of the row begins.
+# (init.caffemodel, depth, source, net): all of the pretrained network but its final layer, with which every trial of the row begins.
 define transplanting_rule
-$(call row_folder,$(1),$(2))/init.caffemodel: $(call pretrained,$(1),$(2))/final.caffemodel $(W)prototxt/resnet$(1)_ferplus_deploy.prototxt
-	@$$(PLAIN) -m training.transplant --weights=$$(call q,$$<) --net=$$(call q,$$(W)prototxt/resnet$(1)_ferplus_deploy.prototxt) --out=$$(call q,$$@)
+$(1): $(call pretrained,$(2),$(3))/final.caffemodel $(4)
+	@$$(PLAIN) -m training.transplant --weights=$$(call q,$$<) --net=$$(call q,$$(word 2,$$^)) --out=$$(call q,$$@)
 endef
-$(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call transplanting_rule,$(d),$(s)))))
+$(foreach d,$(DEPTHS),$(foreach s,$(SOURCES),$(eval $(call transplanting_rule,$(call row_folder,$(d),$(s))/init.caffemodel,$(d),$(s),$(W)prototxt/resnet$(d)_ferplus_deploy.prototxt))))
 
 # (depth, source, trials): what fine-tunings of a row of Table II need; source none is training from scratch. (depth, source): and are told.
 finetuning_needs = $(W)solvers/resnet$(1)_ferplus_$(if $(filter none,$(2)),scratch,finetune).prototxt $(W)prototxt/resnet$(1)_ferplus_train.prototxt \

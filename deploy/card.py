@@ -78,8 +78,7 @@ def card(about, row):
         source=facts.source(row.source).title if row and row.source else None,
         paper_n=ours.FERPLUS_IMAGES["test"],
         views=views_of(about),
-        float=names.FLOAT,
-        int8=names.INT8,
+        names=names,
         runtimes={names.FLOAT: "ONNX Runtime", names.INT8: "ONNX Runtime", **{file: kind[0] for file, kind in check.DEVICES.items()}},
         licences=[LICENCES[name] for name in data_sets(about["training"]) or ["ferplus"]],
     )

@@ -40,8 +40,7 @@ best: $(W)solvers/$(RECIPE).prototxt $(W)prototxt/$(RECIPE)_train.prototxt $(W)d
 	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine $(TORCH_NAME) --out=$(call q,$(BEST)/teacher))
 	$(call train,$(W)solvers/$(RECIPE).prototxt,$(BEST)/seed$(SEED),--recipe $(RECIPE) $(call opt,--trial,$(SEED)) \
 	  $(call opt,--weights,$(BEST_INIT)) $(if $(TEACHER),--teacher=$(call q,$(BEST)/teacher/scores_train.npz)))
-$(RUNS)/$(RECIPE)_from_$(SRC)/init.caffemodel: $(call pretrained,20,$(SRC))/final.caffemodel $(W)prototxt/$(RECIPE)_deploy.prototxt
-	@$(PLAIN) -m training.transplant --weights=$(call q,$<) --net=$(call q,$(W)prototxt/$(RECIPE)_deploy.prototxt) --out=$(call q,$@)
+$(if $(BEST_INIT),$(eval $(call transplanting_rule,$(BEST_INIT),20,$(BEGUN),$(W)prototxt/$(RECIPE)_deploy.prototxt)))
 
 export: | $(NEEDS_CAFFE) ## MODEL as Caffe files, folded and not, and ONNX, float and int8, each checked against Caffe
 	@$(EXPORT_RUN) -m deploy.export $(call q,$(or $(MODEL),$(error export needs MODEL=runs/.../final.caffemodel or a name in models/))) $(call opt,--out,$(OUT)) $(EXPORT_ON) \

@@ -3,7 +3,7 @@
 prototxt/resnet20_cifar10_train.prototxt, ..._deploy.prototxt     for both depths, the five sources and FER+
 solvers/resnet20_cifar10.prototxt                                 pretraining
 solvers/resnet20_ferplus_finetune.prototxt, ..._scratch.prototxt  FER+
-prototxt/best_train.prototxt, ..._deploy.prototxt, solvers/best.prototxt; small_...    beyond the paper: paper/recipe.py
+prototxt/best_train.prototxt, ..._deploy.prototxt, solvers/best.prototxt, and so on    beyond the paper: RECIPES of paper/recipe.py
 """
 
 import argparse

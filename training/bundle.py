@@ -44,10 +44,11 @@ def pack(rows, work, out):
         for name in _found(work, "prototxt/resnet%d_%s_*.prototxt" % (row.depth, dataset), "solvers/resnet%d_%s*.prototxt" % (row.depth, dataset))
     ]
     lmdbs_of = {os.path.join("data", dataset): _found(work, os.path.join("data", dataset, "*_lmdb")) for dataset in sets}
-    for folder in (folder for folder, parts in lmdbs_of.items() if not parts):
-        needing = ",".join(str(row.row) for row in rows if os.path.basename(folder) in ("ferplus", row.source))
-        advice = lmdbs.remedy(os.path.join(folder, "train_lmdb"))
-        raise errors.Fail("%s has no LMDB, and ROWS=%s need it: %s, or name other rows" % (os.path.join(work, folder), needing, advice))
+    for folder, parts in lmdbs_of.items():
+        if not parts:
+            needing = ",".join(str(row.row) for row in rows if os.path.basename(folder) in ("ferplus", row.source))
+            advice = lmdbs.remedy(os.path.join(folder, "train_lmdb"))
+            raise errors.Fail("%s has no LMDB, and ROWS=%s need it: %s, or name other rows" % (os.path.join(work, folder), needing, advice))
     with files.replacing(out) as made:
         contents = {}
         for folder, parts in lmdbs_of.items():

@@ -11,7 +11,7 @@ import csv
 import os
 import statistics
 
-from common import errors, runs
+from common import built, errors, runs
 from common import scores as scores_file
 from evaluation import votes
 from evaluation.report import rules, table
@@ -94,16 +94,14 @@ def write_missing(args, lines):
 def write_rules(args, missing):
     makefile, root, votes_data = rules.Rules(args), args.work, os.path.join(args.data, "ferplus_votes")
     sets = ["ferplus_votes", *{recipe.TRANSFERRED[rung]: None for rung, _ in missing if rung in recipe.TRANSFERRED}]
-    for name in sets:
-        if not os.path.exists(os.path.join(args.data, name, "manifest.json")):
-            raise errors.Fail("%s is not there: `make data SRC=%s ENGINE=torch`" % (os.path.join(args.data, name), name))
-    nets = makefile.add(
+    for name in sets if missing else ():
+        built.manifest(os.path.join(args.data, name))
+    nets = makefile.add(  # no file: another round may have other rungs, and other sets behind them
         root + "/nets",
         [],
         makefile.python("netgen", "--root", root, "--rungs"),
         ["mkdir", "-p", root + "/data"],
         ["ln", "-sfn", *(os.path.abspath(os.path.join(args.data, name)) for name in sets), root + "/data/"],
-        ["touch", root + "/nets"],
     )
     answers = makefile.add(
         root + "/teacher/scores_train.npz",
