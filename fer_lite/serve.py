@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import socket
+import sys
 from typing import Any
 
 from fer_lite import __version__, errors, faces, sources
@@ -185,13 +187,15 @@ def main(arguments: list[str]) -> None:
     )
     args = parser.parse_args(arguments)
     predictor = Predictor(args.model, score=args.score, threads=1, threshold=args.threshold)
-    _check_free(args.host, args.port)
-    uvicorn.run(application(predictor, args.at_once), host=args.host, port=args.port, log_level="info", **OPTIONS)
+    with _listening(args.host, args.port) as listening, contextlib.suppress(KeyboardInterrupt):
+        host, port = listening.getsockname()[:2]
+        print("serving on http://%s:%d (Ctrl-C ends it)" % ("[%s]" % host if ":" in host else host, port), file=sys.stderr, flush=True)
+        uvicorn.Server(uvicorn.Config(application(predictor, args.at_once), log_level="info", **OPTIONS)).run(sockets=[listening])
 
 
-def _check_free(host, port):
-    """Fail in one line where nothing can listen there: Uvicorn says it in its log."""
+def _listening(host, port):
+    """A socket that listens there; Fail in one line where none can: Uvicorn would say it in its log."""
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     except OSError as problem:
         raise errors.Fail("nothing can be served on %s, port %d (%s): give another --port or --host" % (host, port, problem.strerror or problem)) from None

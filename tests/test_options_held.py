@@ -181,6 +181,7 @@ def test_make_does_not_remove_a_finished_network(tmp_path, end):
             stderr=subprocess.STDOUT,
             universal_newlines=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         )
         assert "up" in making.stdout.readline()
         os.killpg(making.pid, end)

@@ -5,6 +5,8 @@ import contextlib
 import io
 import json
 import os
+import re
+import signal
 import socket
 import struct
 import subprocess
@@ -198,6 +200,33 @@ def test_a_port_that_is_taken_is_one_line(where):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with pytest.raises(errors.Fail, match="nothing can be served on %s, port %d .*--port" % (where, taken.getsockname()[1])):
             serve.main(["--host", where, "--port", str(taken.getsockname()[1])])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is sent otherwise there")
+def test_it_says_where_it_serves_until_ctrl_c():
+    with subprocess.Popen(
+        [sys.executable, "-m", "fer_lite", "serve", "--port", "0"],
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    ) as serving:
+        address = re.match(r"serving on (http://127\.0\.0\.1:[1-9]\d*) ", serving.stderr.readline()).group(1)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address + "/health", timeout=20) as answer:
+            assert json.load(answer) == {"version": fer_lite.__version__}
+        serving.send_signal(signal.SIGINT)
+        assert "Traceback" not in serving.communicate(timeout=20)[1] and serving.returncode == 0
+
+
+def test_ctrl_c_while_libraries_load_is_one_line(tmp_path):
+    (tmp_path / "cv2.py").write_text("raise KeyboardInterrupt")
+    ran = subprocess.run(
+        [sys.executable, "-m", "fer_lite", "photo.jpg"],
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        cwd=os.path.dirname(os.path.dirname(os.path.abspath(fer_lite.__file__))),
+        env=dict(os.environ, PYTHONPATH=str(tmp_path)),
+    )
+    assert (ran.returncode, ran.stderr) == (130, "interrupted\n")
 
 
 def test_without_its_packages_serving_names_the_extra(tmp_path):
