@@ -78,7 +78,7 @@ doctor: ## check that this Caffe computes right: versions, BLAS, small nets agai
 
 DEMO      := demo_work
 DEMO_MAKE := $(MAKE) -o env WORK=$(DEMO) UNOFFICIAL=1 SPLIT=test
-DEMO_RUNS := $(DEMO)/runs/resnet20_ferplus_from_
+DEMO_RUNS  = $(DEMO)/runs$(addprefix /,$(filter-out caffe,$(ENGINE_NAME)))/resnet20_ferplus_from_
 demo: | env ## the whole pipeline in Caffe on small drawn data: minutes, nothing to download
 	@test -e $(DEMO)/downloads/fer2013.csv || $(PYTHON) -m demo.draw $(DEMO)/downloads
 	@$(DEMO_MAKE) data SRC=cifar10
@@ -193,6 +193,8 @@ $(foreach d,$(DEPTHS),$(foreach s,$(SOURCES) none,$(foreach t,$(ALL_TRIALS),$(ev
 
 # (depth, source): all TRIALS of a row side by side in one program, ENGINE=torch. On a GPU that is how rows are trained.
 SOME_TRIALS := $(call expand,$(TRIALS))
+$(if $(SOME_TRIALS),,$(error TRIALS=$(TRIALS) names no trial: 1 to 5, as in 1-5 or 1,3))
+$(foreach trial,$(SOME_TRIALS),$(call known,TRIALS,$(trial),$(ALL_TRIALS)))
 define trials_rule
 .PHONY: trials-$(1)-$(2)
 trials-$(1)-$(2): $(call finetuning_needs,$(1),$(2),$(SOME_TRIALS))

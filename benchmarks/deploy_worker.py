@@ -1,4 +1,4 @@
-"""One way to classify a face, timed: bench.py's other end. Runs under whichever Python has what it needs.
+"""One way to classify a face, timed: deploy.py's other end. Runs under whichever Python has what it needs.
 
     python -m benchmarks.deploy_worker KIND FOLDER THREADS CROPS
 

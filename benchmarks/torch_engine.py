@@ -3,7 +3,7 @@
     python3 -m benchmarks.torch_engine [--rounds 3] [--caffe "env/run env PYTHONPATH=. python3"]
 
 Our figures and Caffe's are whole runs of training.run (data read from an LMDB, cropped, logged; starting and validation
-left out) and of evaluation.test; beside them a bare training step and a usual script (rivals.py), and what the machine's
+left out) and of evaluation.test; beside them a bare training step and a usual script (torch_rivals.py), and what the machine's
 largest matrix product would allow. Every figure is the median over the rounds. Images are random, of CIFAR's geometry.
 """
 
@@ -61,7 +61,7 @@ def train(python, engine, folder, threads, name, at_once=1):
 
 
 def rival(kind, precision, threads):
-    """Images/s of a training of rivals.py."""
+    """Images/s of a training of torch_rivals.py."""
     ran = subprocess.run(
         [sys.executable, "-m", "benchmarks.torch_rivals", kind, precision, str(threads)], env=environment(threads), stdout=subprocess.PIPE, check=True
     )

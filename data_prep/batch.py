@@ -8,7 +8,7 @@ Bundle = namedtuple("Bundle", "part names labels make")
 
 
 def grouped(files, size, function):
-    """Batches of `size` from `files`, (part, name, label, data, where) of single images, a batch a part at a time."""
+    """Bundles of `size` from `files`, (part, name, label, data, where) of single images, each of one part."""
     waiting = {}
     for part, name, label, data, where in files:
         group = waiting.setdefault(part, [])

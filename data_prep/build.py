@@ -18,9 +18,9 @@ from paper import ours
 
 PADDED = ("pad_level", "mean_of", "jpeg")
 # Options that another set of the same name could be built with; they stand in its manifest.
-OPTIONS = {"cifar10": PADDED, "cifar100": PADDED, "cinic10": ("with_valid",), "ferplus": ("labels", "per_class")}
+OPTIONS = {"cifar10": PADDED, "cifar100": PADDED, "cinic10": ("with_valid",), "ferplus": ("labels", "per_class"), ferplus.VOTES_SET: ("labels",)}
 FERPLUS = ("ferplus", ferplus.VOTES_SET)
-DEFAULTS = dict(pad_level=0, mean_of="stored", jpeg=0)  # of sets built before these were options
+DEFAULTS = dict(pad_level=0, mean_of="stored", jpeg=0, labels="any")  # of sets built before these were options
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no quota, a file system that takes no such file
 
 

@@ -39,8 +39,10 @@ def imagenet32(given, downloads, unofficial=False):
 
 def ferplus(given, downloads, unofficial=False):
     """(Fetched of FER2013's pixels, Fetched of the three label.csv, Fetched of fer2013new.csv or None with a folder of PNGs)."""
-    places = _ferplus_places(given) + _ferplus_places(downloads)
-    folder = next(filter(is_png_folder, places), None)
+    of_given = _ferplus_places(given)
+    places = of_given + _ferplus_places(downloads)
+    csv_given = given and (os.path.isfile(given) or located(official.FER2013, of_given, True))
+    folder = next(filter(is_png_folder, of_given if csv_given else places), None)
     if folder:
         pixels = as_it_is(folder)
     elif given and os.path.isfile(given) and os.path.basename(given) not in [file.name for file in official.FER2013]:

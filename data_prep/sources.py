@@ -52,7 +52,7 @@ class Index:
 
 
 def _source(args, about, folder):
-    """(Founds, Batches) of a source."""
+    """([Fetched], Bundles) of a source."""
     if args.set == "imagenet32":
         found = fetch.imagenet32(args.given, args.downloads, args.unofficial)
         return found, imagenet32.read({"train": found[0].path, "test": found[1].path}, about, folder)
@@ -67,7 +67,7 @@ def _source(args, about, folder):
 def _members(parts, names, dataset):
     """Part -> numbers of its images on the shelf, in an order that does not depend on how the archive was packed."""
     order = np.arange(len(parts))
-    if dataset not in cifar.FILES:  # CIFAR is always packed in one order, and under different names
+    if dataset not in cifar.FILES:  # CIFAR comes in one order already, and under different names
         order = np.argsort(names, kind="stable")
     members = {part: order[parts[order] == PARTS.index(part)] for part in PARTS}
     whole = members.pop(webface.WHOLE)

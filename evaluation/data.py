@@ -130,10 +130,10 @@ def own_mean(words: list[str] | None) -> np.ndarray | None:
         raise errors.Fail("%s is no mean: give a number, one for each channel (blue, green, red), or a mean file" % " ".join(words))
     try:
         planes = np.load(path, allow_pickle=False) if path.endswith(".npy") else binary.read_mean(path)
-    except ValueError:
+    except (ValueError, EOFError):
         raise errors.Fail("%s is damaged or no array of numbers: give the mean's numbers" % path) from None
-    if planes.ndim not in (1, 3):
-        raise errors.Fail("%s holds an array of %s, not a mean of C x H x W: give the mean's numbers" % (path, _size(planes.shape)))
+    if np.ndim(planes) not in (1, 3):  # also the archive of a zip that is called .npy
+        raise errors.Fail("%s holds %s, not a mean of C x H x W: give the mean's numbers" % (path, _size(np.shape(planes)) or "no array"))
     return planes.reshape(len(planes), -1).mean(axis=1).astype(np.float32)
 
 

@@ -22,7 +22,7 @@ from common import scores as scores_file
 from common.caffe import lmdbs
 from evaluation import data, metrics
 from evaluation.report.show import table
-from fer_lite.names import FACTS
+from fer_lite import names
 from netgen import nets, weights
 from paper import facts
 
@@ -43,8 +43,8 @@ def score(test, part, split, classes):
             _refuse_blank(part, blank, len(keys))
     if blank:
         print("warning: %d of the %d images in %s are blank" % (blank, len(keys), part.folder), file=sys.stderr)
-    names = [part.names.get(key, "") for key in keys]
-    return scores_file.Scores(np.array(keys), np.array(names), np.concatenate(labels), np.concatenate(ten), np.concatenate(one), np.array(classes), split)
+    called = [part.names.get(key, "") for key in keys]
+    return scores_file.Scores(np.array(keys), np.array(called), np.concatenate(labels), np.concatenate(ten), np.concatenate(one), np.array(classes), split)
 
 
 def _refuse_blank(part, blank, seen):
@@ -119,11 +119,26 @@ def run(deploy, weights_path, data_folder, split, out, folded=True, workers=None
     return summary
 
 
+def as_exported(weights_path, lmdb):
+    """(mean, scale, side) of an exported network (model.json lies beside its weights) where the LMDB's images are of another size than it takes.
+
+    (None, 1, None), the data set's own, everywhere else: a network that was made for 36x36 would see half a face in crops of 48x48.
+    """
+    beside = os.path.dirname(weights_path)
+    if not (os.path.exists(os.path.join(beside, names.FACTS)) and os.path.exists(lmdb)):
+        return None, 1.0, None
+    about = names.facts(beside)
+    if about.get("resize") in (None, lmdbs.first(lmdb)[1][1]):
+        return None, 1.0, None
+    print("note: shown resized to %d, less the mean of %s, as %s says" % (about["resize"], about["name"], os.path.join(beside, names.FACTS)), file=sys.stderr)
+    return np.array(about["mean"], np.float32), about.get("scale", 1.0), about["resize"]
+
+
 def notes(net, weights_path, part, mean):
     """Say what is not to be seen, and may be other than the network's owner expects."""
     said = []
     beside = os.path.dirname(weights_path)
-    if mean is None and not kept_runs.read(beside) and not os.path.exists(os.path.join(beside, FACTS)):
+    if mean is None and not kept_runs.read(beside) and not os.path.exists(os.path.join(beside, names.FACTS)):
         said.append(
             "the mean subtracted is that of %s (%s); for the network's own give --mean"
             % (os.path.dirname(part.folder), " ".join("%.4g" % x for x in part.mean.mean(axis=(1, 2))))
@@ -157,32 +172,20 @@ def main():
     parser.add_argument("--gpu", type=int, help="GPU to use, with a Caffe built for it")
     parser.add_argument("--if-changed", action="store_true", help="leave a result of the same network and data as it is")
     args = parser.parse_args()
+    shown = data.own_mean(args.mean), args.scale, args.resize
+    if (args.mean, args.scale, args.resize) == (None, 1, None):
+        shown = as_exported(args.weights, os.path.join(args.data, args.split + "_lmdb"))
     out = args.out or os.path.dirname(args.weights) or "."
     made = os.path.join(out, "metrics_%s.json" % args.split)
     if (
         args.if_changed
         and os.path.exists(made)
-        and is_same(
-            made, inputs(args.deploy, args.weights, args.data, args.split, args.engine, not args.unfolded, data.own_mean(args.mean), args.scale, args.resize)
-        )
+        and is_same(made, inputs(args.deploy, args.weights, args.data, args.split, args.engine, not args.unfolded, *shown))
     ):
         os.utime(made)  # make goes by times, and found something newer
         print("%s stands: nothing that it was made from has changed" % made, file=sys.stderr)
         return
-    summary = run(
-        args.deploy,
-        args.weights,
-        args.data,
-        args.split,
-        out,
-        not args.unfolded,
-        args.workers,
-        args.gpu,
-        args.engine,
-        data.own_mean(args.mean),
-        args.scale,
-        args.resize,
-    )
+    summary = run(args.deploy, args.weights, args.data, args.split, out, not args.unfolded, args.workers, args.gpu, args.engine, *shown)
     print(table(summary))
     print("\nwrote %s" % os.path.join(out, "{scores_%s.npz,metrics_%s.json}" % (args.split, args.split)))
 

@@ -17,7 +17,7 @@ NUMBERED    = $(call expand,$(or $(ROWS),1-12))
 
 # Train and test what is missing of ROWS. A run that fails does not keep the others back: make again retries it.
 experiment: | env
-	$(if $(filter cuda,$(DEVICE)),@$(MAKE) --keep-going $(call of_rows,$(NUMBERED),row_trials))
+	$(if $(filter cuda,$(DEVICE)),-@$(MAKE) --keep-going $(call of_rows,$(NUMBERED),row_trials))
 	@$(MAKE) --keep-going $(or $(strip $(call of_rows,$(NUMBERED),row_metrics)),no-such-row)
 
 no-such-row:
@@ -31,6 +31,7 @@ row: ## train and test all TRIALS of row ROW of Table II (with -jN side by side)
 
 table2: $(if $(SHOW),,experiment) ## train and test what is missing of ROWS, print Table II (SHOW=1: what is there, nothing is trained)
 table3: ## Table III, ensembles, from the scores that are there
+table3 judge report: | $(if $(SHOW),,$(filter table2,$(MAKECMDGOALS)))
 table2 table3:
 	@$(PLAIN) -m evaluation.report.tables $@ $(REPORT_FROM) --out=$(call q,$(RESULTS)) $(ARGS)
 

@@ -37,7 +37,7 @@ BEST_INIT = $(if $(BEGUN),$(BEST)/init.caffemodel)
 $(if $(and $(filter best,$(MAKECMDGOALS)),$(BEGUN),$(filter small%,$(RECIPE))),$(error SRC=$(SRC) is for RECIPE=best and robust, which have the form of the paper's pretrained networks))
 best: $(W)solvers/$(RECIPE).prototxt $(W)prototxt/$(RECIPE)_train.prototxt $(W)data/ferplus_votes/manifest.json $(BEST_INIT) ## train a network for use on FER+'s votes (RECIPE=small, ...; SEED=1, SRC=cifar100, TEACHER=models/...)
 	$(if $(TEACHER),@$(TORCH) -m evaluation.test --deploy=$(call q,$(TEACHER)/deploy.prototxt) --weights=$(call q,$(TEACHER)/net.caffemodel) \
-	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine $(TORCH_NAME) --out=$(call q,$(BEST)/teacher))
+	  --data=$(call q,$(W)data/ferplus_votes) --split train --if-changed --engine torch --out=$(call q,$(BEST)/teacher))
 	$(call train,$(W)solvers/$(RECIPE).prototxt,$(BEST)/seed$(SEED),--recipe $(RECIPE) $(call opt,--trial,$(SEED)) \
 	  $(call opt,--weights,$(BEST_INIT)) $(if $(TEACHER),--teacher=$(call q,$(BEST)/teacher/scores_train.npz)))
 $(if $(BEST_INIT),$(eval $(call transplanting_rule,$(BEST_INIT),20,$(BEGUN),$(W)prototxt/$(RECIPE)_deploy.prototxt)))

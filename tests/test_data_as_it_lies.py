@@ -82,6 +82,15 @@ def test_folders_of_faces_may_have_companions(tmp_path):
     assert os.path.exists(forms.build("ferplus", tmp_path / "data", "--from", tmp_path / "a", "--per-class", 2))
 
 
+@pytest.mark.parametrize("given", ["mine", "mine/fer2013.csv"])
+def test_what_is_named_goes_before_the_pngs_of_downloads(given, tmp_path):
+    forms.fer(tmp_path / "mine", per_class=1)
+    forms.write_pngs(tmp_path / "downloads" / "FERPlus", forms.fer(tmp_path / "downloads", per_class=1))
+    pixels = fetch.ferplus(str(tmp_path / given), str(tmp_path / "downloads"), True)[0]
+    assert pixels.path == str(tmp_path / "mine" / "fer2013.csv")
+    assert fetch.ferplus(None, str(tmp_path / "downloads"), True)[0].path == str(tmp_path / "downloads" / "FERPlus")
+
+
 @pytest.mark.parametrize("dataset", ["cinic10", "webface"])
 def test_links_to_class_folders_are_taken(dataset, tmp_path):
     forms.write_folder(tmp_path / "a", SETS[dataset]())

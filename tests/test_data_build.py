@@ -120,6 +120,17 @@ def test_a_list_that_was_changed_since_is_not_taken_for_the_old_one(downloads, t
         forms.build(*words, "--if-missing")
 
 
+def test_votes_of_a_list(downloads, tmp_path, capsys):
+    names = [line["name"] for line in built.table(forms.build("ferplus", tmp_path, "--from", downloads, "--per-class", 0), "train")[:9]]
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join("%s 0\n" % name for name in names))
+    words = ("ferplus_votes", tmp_path / "v", "--from", downloads)
+    forms.build(*words, "--labels", listed)
+    assert "test  left out: %s names none" % listed in capsys.readouterr().out
+    with pytest.raises(errors.Fail, match="labels .*list.txt, not any"):
+        forms.build(*words, "--if-missing")
+
+
 @pytest.mark.parametrize(
     "dataset, words, said",
     [

@@ -132,6 +132,24 @@ def test_what_a_user_can_have_wrong_is_said_in_one_line(ferplus, tmp_path):
         data.open_part(str(tmp_path / "other"), "valid", SHAPE)
 
 
+def test_an_exported_network_sees_images_of_its_own_size(tmp_path):
+    """A teacher made for 36x36, on FER+'s votes of 48x48, saw crops of half a face, less the mean of other images."""
+    from evaluation import test as command
+
+    weights_path = str(tmp_path / "model" / "net.caffemodel")
+    for side, expected in ((48, ([1, 2, 3], 1.0, 36)), (36, (None, 1.0, None))):
+        folder = str(tmp_path / str(side))
+        evaluation_data.write_part(folder, "valid", 2, side=side)
+        lmdb = os.path.join(folder, "valid_lmdb")
+        assert command.as_exported(weights_path, lmdb) == (None, 1.0, None)
+        os.makedirs(os.path.dirname(weights_path), exist_ok=True)
+        with open(os.path.join(os.path.dirname(weights_path), "model.json"), "w") as f:
+            json.dump(dict(name="small", classes=list("abcdefgh"), crop=32, resize=36, mean=[1, 2, 3]), f)
+        mean, scale, shown = command.as_exported(weights_path, lmdb)
+        assert (mean if mean is None else list(mean), scale, shown) == expected
+        os.remove(os.path.join(os.path.dirname(weights_path), "model.json"))
+
+
 @pytest.mark.parametrize("blank", [3, 23])
 def test_blank_images_are_refused_or_counted(tmp_path, capsys, blank):
     from evaluation import test as command

@@ -105,6 +105,8 @@ def test_calibration_by_hand():
     ece, bins = judging.calibration(np.array([0, 1, 0, 1]), probabilities, bins=10)
     assert ece == pytest.approx((2 * abs(0.9 - 0.5) + 0.4 + 0.3) / 4)
     assert [n for n, _, _ in bins] == [1, 1, 2]
+    (surest,) = judging.calibration(np.array([0]), np.array([[1.0005, 0]]))[1]  # a sum that a file of scores may have
+    assert surest == (1, 1, 1)
 
 
 def test_duplicates_and_agreement(runs, tmp_path):

@@ -50,6 +50,20 @@ def test_what_the_log_holds(tmp_path, monkeypatch, capsys):
     assert ("validation/accuracy", 1) not in found and len(found) == 3 * 2 + 2
 
 
+@pytest.mark.parametrize("words", [("study/a", "--out", "tb"), ("runs/b", "--out", "runs"), ("study/a", "--runs", "study", "--out", "study")])
+def test_no_run_is_ever_replaced(tmp_path, monkeypatch, capsys, words):
+    """tb/../study/a is the run: its network went, and an event file stood in its place."""
+    monkeypatch.chdir(tmp_path)
+    write_run("study/a", [dict(ROW, iteration=1)])
+    write_run("runs/b", [dict(ROW, iteration=1)])
+    monkeypatch.setattr("sys.argv", ["x", *words])
+    with pytest.raises(SystemExit) as end:
+        tensorboard.main()
+    said = capsys.readouterr().err
+    assert end.value.code == 1 and said.count("\n") == 1 and words[0] in said
+    assert sorted(os.listdir(words[0])) == ["log.csv", "run.json"] and not os.path.exists("tb")
+
+
 def test_no_run(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["x", str(tmp_path), "--out", str(tmp_path / "tb")])
     with pytest.raises(SystemExit) as end:

@@ -134,6 +134,8 @@ def test_rows_of_make_are_those_of_the_paper():
         ("DEPTH=56", "is none of: 20 32"),
         ("THREADS=two", "no number of threads"),
         ("THREADS=0", "no number of threads"),
+        ("TRIALS=1-6", "TRIALS=6 is none of: 1 2 3 4 5"),
+        ("TRIALS=5-1", "TRIALS=5-1 names no trial"),
         ("NETGEN=--ferplus-batch 16", "WORK=other"),
     ],
 )

@@ -1,6 +1,7 @@
 """CIFAR-10 and CIFAR-100 from their python (pickled) and binary archives, packed or unpacked; CIFAR-100's fine labels.
 
-Both forms hold the same images in the same order, so that they give the same LMDBs.
+Both forms hold the same images in batches of the same order within; the batches are taken by their number, in whatever order an
+archive has them (the official tar of CIFAR-10 begins with data_batch_4), so that all forms give the same LMDBs.
 """
 
 import posixpath
@@ -30,14 +31,14 @@ LABEL_BYTES = {"cifar10": 1, "cifar100": 2}  # in front of each image of the bin
 
 
 def read(path, about, dataset, quality=0):
-    """Yield Batches of 32x32 images of `dataset` ("cifar10" or "cifar100") from an archive or folder, in its own order.
+    """Yield Bundles of 32x32 images of `dataset` ("cifar10" or "cifar100") from an archive or folder, in the order of FILES.
 
     `quality`: 1 to 100 puts each through JPEG, its colours halved (4:2:0); 0 leaves it as it is.
     """
     meta, meta_key, meta_text = META[dataset]
     files, labels_key = FILES[dataset]
     parts = dict(files)
-    seen = set()
+    unpacked = {}
     for entry in archives.entries(path, about["passed over"]):
         name = posixpath.basename(entry.name)
         if name in (meta, meta_text):
@@ -45,14 +46,14 @@ def read(path, about, dataset, quality=0):
         stem = name[:-4] if name.endswith(".bin") else name
         if stem not in parts:
             continue
-        if stem in seen:
+        if stem in unpacked:
             raise errors.Fail("%s: %s comes twice" % (path, stem))
-        seen.add(stem)
         data = archives.read(entry, LARGEST_BATCH)
-        unpack = _binary(data, LABEL_BYTES[dataset], entry.where) if stem != name else _pickled(data, labels_key, entry.where)
-        yield from _batches(parts[stem], stem, quality, *unpack)
-    if seen != set(parts):
-        raise errors.Fail("%s has no %s: it is no complete %s archive" % (path, ", ".join(sorted(set(parts) - seen)), dataset))
+        unpacked[stem] = _binary(data, LABEL_BYTES[dataset], entry.where) if stem != name else _pickled(data, labels_key, entry.where)
+    if len(unpacked) < len(parts):
+        raise errors.Fail("%s has no %s: it is no complete %s archive" % (path, ", ".join(sorted(set(parts) - set(unpacked))), dataset))
+    for stem, part in files:
+        yield from _batches(part, stem, quality, *unpacked.pop(stem))
 
 
 def to_images(rows, quality=0):

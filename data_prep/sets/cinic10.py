@@ -10,7 +10,7 @@ AT_ONCE = 500
 
 
 def read(path, about, with_valid=False):
-    """Yield Batches of CINIC-10's images. `with_valid`: the validation part trains too; else it is left out."""
+    """Yield Bundles of CINIC-10's images. `with_valid`: the validation part trains too; else it is left out."""
     about["class_names"] = list(CLASSES)
     parts = {"train": "train", "test": "test", "valid": "train" if with_valid else None}
     yield from grouped(_files(path, parts, about["passed over"]), AT_ONCE, images.decode_all)

@@ -24,7 +24,7 @@ AT_ONCE = 500
 
 
 def read(paths, about, folder):
-    """Yield Batches. `paths`: part -> file or folder; `folder`: where a packed batch may be unpacked to, unnamed.
+    """Yield Bundles. `paths`: part -> file or folder; `folder`: where a packed batch may be unpacked to, unnamed.
 
     about["unpublished"] lists the pickles that are not, byte for byte, the published ones.
     """

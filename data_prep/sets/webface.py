@@ -16,7 +16,7 @@ WHOLE = "whole"  # the part that `build` splits
 
 
 def read(path, about):
-    """Yield Batches of every image, all of part WHOLE. Identities in folders are numbered in the order of their names."""
+    """Yield Bundles of every image, all of part WHOLE. Identities in folders are numbered in the order of their names."""
     small = {}
     identities = set()
     for entry in archives.inner_entries(path, about["passed over"]):

@@ -91,7 +91,7 @@ def figure2_result(results, spec=None):
     """The Result that Figure 2 shows: the rows of `spec`, else the paper's ensemble, else our best where that is missing."""
     if spec:
         found = {row.key: r.trials for r in results.single for row in r.members}
-        result = ensemble.result(rows.find(results.rows, spec), found)
+        result = ensemble.result(rows.find([row for row in results.rows if row.folder], spec), found)
         result = next((r for r in results.single + results.ensembles if r.key == result.key), result)
         ensemble.require_trials(result, results.runs)
         return result

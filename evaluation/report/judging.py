@@ -127,7 +127,7 @@ def calibration(labels, probabilities, bins=ours.CALIBRATION_BINS):
 
     Confidence is the largest probability; bins are of equal width; ECE weighs each bin's gap by its images.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
+    confidence = probabilities.max(axis=1).astype(np.float64).clip(0, 1)  # sums of other tools may be a hair above
     right = metrics.predictions(probabilities) == labels
     width = dict(bins=bins, range=(0, 1))
     n = stats.binned_statistic(confidence, confidence, "count", **width).statistic

@@ -39,8 +39,14 @@ def main():
     parser.add_argument("--out", required=True, help="the folder to give to tensorboard --logdir")
     args = parser.parse_args()
     logs = runs.read_logs(args.folders or runs.logged(args.runs))
+    folders = {run: os.path.join(args.out, os.path.relpath(run, args.runs)) for run, _ in logs}
+    for run, folder in folders.items():
+        if os.path.relpath(run, args.runs).split(os.sep)[0] == os.pardir:
+            raise errors.Fail("%s does not lie in %s: name the folder that holds all the runs, --runs" % (run, args.runs))
+        if os.path.realpath(folder) == os.path.realpath(run):
+            raise errors.Fail("--out %s would replace %s itself: name a folder of its own" % (args.out, run))
     for run, rows in logs:
-        write(rows, runs.began(run), os.path.join(args.out, os.path.relpath(run, args.runs)))
+        write(rows, runs.began(run), folders[run])
     print("wrote the logs of %d runs: tensorboard --logdir %s" % (len(logs), args.out))
 
 
