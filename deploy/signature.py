@@ -9,6 +9,7 @@ agent, and nothing needs to be installed. fer_lite/verify.py verifies; the packa
 
 import argparse
 import os
+import shutil
 
 from common import errors, files
 from deploy import check
@@ -38,10 +39,13 @@ def sign(root, key, signer):
 
 def withdraw(root):
     """Remove the signature of `root` where SHA256SUMS is no longer what was signed; whether it was removed."""
+    path = os.path.join(root, verify.SIGNATURE)
+    if os.path.exists(path) and not (shutil.which("ssh-keygen") and os.path.exists(os.path.join(root, verify.SIGNERS))):
+        raise errors.Fail("whether %s is of these files cannot be told without ssh-keygen and %s: get what is missing" % (path, verify.SIGNERS))
     try:
         verify.signer(root)
     except errors.Fail:
-        os.remove(os.path.join(root, verify.SIGNATURE))
+        os.remove(path)
         return True
     return False
 

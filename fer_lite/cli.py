@@ -63,7 +63,7 @@ def look(predictor, source, write, fps=None, limit=None, copy=None, smooth=None,
 
     `copy`: path of a drawn copy, of which `say` is told; `smooth`: seconds over which a video's probabilities are averaged.
     """
-    track = tracks.Tracker(smooth, predictor.threshold) if video.is_video(source) else lambda found, time: found
+    track = tracks.Tracker(smooth, predictor.threshold, fps) if video.is_video(source) else lambda found, time: found
     drawn = copies.copy(source, copy, say) if copy else contextlib.nullcontext()
     with drawn as keep, contextlib.closing(_closable(sources.frames(source, fps))) as stream:
         for frame in itertools.islice(stream, limit):
@@ -140,6 +140,8 @@ def main():
     if args.draw:
         found, drawn = outputs.plan(found, args.sources, args.draw)
     form = args.format or ("table" if sys.stdout.isatty() else "json")
+    if form != "table" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8")  # for programs; Windows writes to a pipe in a code page of its own
     table = csv.writer(sys.stdout, lineterminator="\n")
     if form == "csv":
         table.writerow(csv_columns(predictor.classes))
@@ -157,7 +159,7 @@ def main():
     for done, source in enumerate(found):
 
         def tell(frame, done=done, camera=video.is_camera(source)):
-            share = (done + min(1.0, (frame.time or 0) / (frame.lasts or 1))) / len(found)
+            share = (done + (min(1.0, frame.time / frame.lasts) if frame.lasts else 0)) / len(found)
             shown.update(frame.file, None if camera else share, frame.frame)
 
         try:

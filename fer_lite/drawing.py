@@ -50,7 +50,7 @@ def _place(text, capital, box, taken, others, shape):
     wide = cv2.getTextSize(text, FONT, size, max(1, round(size * 1.6)))[0][0] + capital
     if wide > shape[1]:  # a small image
         size, capital, wide = size * shape[1] / wide, capital * shape[1] / wide, shape[1]
-    wide, high = round(wide), round(1.8 * capital)
+    wide, high = max(1, round(wide)), max(1, round(1.8 * capital))
     x, y, width, height = box
     rows = [
         y - high,

@@ -54,7 +54,8 @@ def detector() -> Iterator[cv2.FaceDetectorYN]:
     except IndexError:
         with _making:
             level = images.log_level(2)  # OpenCV 5 warns of its own default
-            yunet = cv2.FaceDetectorYN.create(YUNET, "", (320, 320), WEAK, OVERLAP, MOST)
+            # From bytes: on Windows OpenCV opens no path with letters beyond the code page.
+            yunet = cv2.FaceDetectorYN.create("onnx", np.fromfile(YUNET, np.uint8), np.empty(0, np.uint8), (320, 320), WEAK, OVERLAP, MOST)
             images.log_level(level)
     try:
         yield yunet
@@ -121,7 +122,9 @@ def _upright(yunet, image, score, largest_side):
         each = Found(tuple(int(round(v / scale)) for v in row[:4]), float(row[14]), _roll(row), None)
         x, y, width, height = each.box
         sure = each.score >= SURE and abs(each.roll) < LEVEL
-        found.append(each if sure or min(width, height) < 1 else _stands(yunet, image, x + width / 2, y + height / 2, (width * height) ** 0.5, score) or each)
+        if not sure and min(width, height) > 0:
+            each = _stands(yunet, (image, small, scale), x + width / 2, y + height / 2, (width * height) ** 0.5, score) or each
+        found.append(each)
     return found
 
 
@@ -129,22 +132,32 @@ def _turned(yunet, image, score, largest_side):
     """The faces of an image in which none is found as it is: on their sides, or on their heads."""
     scale, small = _small(image, largest_side)
     height, width = small.shape[:2]
+    looks = []
     for roll in (0, 90, 180, 270, 45, 135, 225, 315):
         side = max(height, width) if roll % 90 == 0 else int(math.hypot(height, width))
         turned = view(small, (width - 1) / 2, (height - 1) / 2, side, roll, side) if roll else small
+        looks.append((roll, side, sorted(_rows(yunet, turned, WEAK), key=lambda row: -row[14])[:MANY]))
+    # First where most faces stand upright: of a group, another angle shows one of them weakly.
+    for roll, side, rows in sorted(looks, key=lambda each: -sum(row[14] for row in each[2])):
         found = []
-        for row in sorted(_rows(yunet, turned, WEAK), key=lambda row: -row[14])[:MANY]:
+        for row in rows:
             x, y = row[0] + row[2] / 2, row[1] + row[3] / 2
             if roll:
                 x, y = _back(x - side / 2, y - side / 2, roll, width / 2, height / 2)
-            found.append(_stands(yunet, image, x / scale, y / scale, (row[2] * row[3]) ** 0.5 / scale, max(score, TURNED), level=True))
+            found.append(_stands(yunet, (image, small, scale), x / scale, y / scale, (row[2] * row[3]) ** 0.5 / scale, max(score, TURNED), level=True))
         if any(found):
             return [each for each in found if each]
     return []
 
 
-def _stands(yunet, image, x, y, size, score, level=False):
-    """The face around (x, y), of `size` pixels, as it stands: a Found, None where it is level (unless `level`) or there is none."""
+def _stands(yunet, pictures, x, y, size, score, level=False):
+    """The face around (x, y), of `size` pixels, as it stands: a Found, None where it is level (unless `level`) or there is none.
+
+    `pictures`: the image, its smaller copy and the scale of that, in which a large face is looked at: it has the pixels, and costs less.
+    """
+    image, small, scale = pictures
+    image, scale = (small, scale) if AROUND * size * scale >= LOCAL else (image, 1.0)
+    x, y, size = x * scale, y * scale, size * scale
 
     def look(x, y, roll):
         rows = _rows(yunet, view(image, x, y, AROUND * size, roll, LOCAL), WEAK)
@@ -166,7 +179,8 @@ def _stands(yunet, image, x, y, size, score, level=False):
     roll = (roll + 180) % 360 - 180
     if best < score or abs(roll) < LEVEL and not level:
         return None
-    width, height = row[2:4] * AROUND * size / LOCAL
+    width, height = row[2:4] * AROUND * size / LOCAL / scale
+    x, y = x / scale, y / scale
     cos, sin = abs(math.cos(math.radians(roll))), abs(math.sin(math.radians(roll)))
     wide, high = width * cos + height * sin, width * sin + height * cos
     return Found(

@@ -106,15 +106,20 @@ class Predictor:
         """Yield a list of dicts for each (image, its Found faces); BATCH images' faces go through the network at once."""
         images = iter(images)
         while True:
-            cuts, found = [], []
-            for image, each in itertools.islice(images, BATCH):
-                found.append(each)
-                cuts += [faces.shown(image, face, max(crops.SIDE, self.size)) for face in each]
-            if not found:
-                return
+            cuts, found, problem = [], [], None
+            try:
+                for image, each in itertools.islice(images, BATCH):
+                    found.append(each)
+                    cuts += [faces.shown(image, face, max(crops.SIDE, self.size)) for face in each]
+            except Exception as mistake:  # of the next image: those before it are good
+                problem = mistake
             scores = iter(self.scores(cuts) if cuts else ())
             for each in found:
                 yield [self._face(face, next(scores)) for face in each]
+            if problem:
+                raise problem
+            if not found:
+                return
 
     def _face(self, found, shares):
         best = int(shares.argmax())

@@ -112,6 +112,8 @@ def read_image(what: Any, pixels: int = images.LARGEST_PIXELS) -> np.ndarray:
     if isinstance(what, BYTES):
         return _of_bytes(bytes(what), "the image", pixels, named=False)
     if isinstance(what, PATHS):
+        if video.is_video(os.fsdecode(what)):
+            raise errors.Fail("%s: a video or camera, not an image: fer_lite.sources.frames gives its frames" % os.fsdecode(what))
         return _of_bytes(_content(os.fspath(what)), os.fspath(what), pixels)
     raise TypeError(
         "an image is a path, bytes, a PIL image, or a NumPy array, not %s%s"

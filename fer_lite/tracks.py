@@ -10,21 +10,22 @@ import numpy as np
 from fer_lite.predict import UNCERTAIN
 
 LEAST = 0.2  # overlap (IoU) of two frames' boxes of one face: at 5 frames a second a head moves by half its width
-FORGET = 1.0  # seconds that a face may be out of sight
+FORGET = 1.0  # seconds that a face may be out of sight, or a frame and a half where frames come more seldom
 
 
 class Tracker:
     """Called with each frame's faces and its time in seconds, it gives them back with "track": 1, 2, ..."""
 
-    def __init__(self, smooth: float | None = None, threshold: float = 0.0) -> None:
+    def __init__(self, smooth: float | None = None, threshold: float = 0.0, fps: float | None = None) -> None:
         """`smooth`: seconds over whose frames a face's probabilities are averaged, or None; the label is then the mean's, or "uncertain"
-        below `threshold`."""
+        below `threshold`. `fps`: at most so many frames a second come, None: any number."""
+        self.forget = max(FORGET, 1.5 / fps) if fps else FORGET
         self.smooth, self.threshold, self.count = smooth, threshold, 0
         self.tracks = {}  # number: (box, time when it was last seen, deque of (time, probabilities))
 
     def __call__(self, found: list[dict[str, Any]], time: float) -> list[dict[str, Any]]:
         """`found`: what Predictor gives for one frame. The dicts of it, in their order, each with its track."""
-        self.tracks = {number: track for number, track in self.tracks.items() if time - track[1] <= FORGET}
+        self.tracks = {number: track for number, track in self.tracks.items() if time - track[1] <= self.forget}
         shares = overlap(np.reshape([track[0] for track in self.tracks.values()], (-1, 1, 4)), np.reshape([face["box"] for face in found], (-1, 4)))
         pairs = sorted(((-shares[i, at], number, at) for i, number in enumerate(self.tracks) for at in range(len(found))))
         numbers = {}

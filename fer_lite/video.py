@@ -47,14 +47,17 @@ def _open(what, problem, *options):
 
 def recorded(path: str, fps: float | None) -> Iterator[Frame]:
     """Yield the Frames of a video file, upright, at their own times, at most `fps` for each second. Fail after the last where it is cut short."""
-    lacks = containers.missing(path)
+    try:
+        lacks = containers.missing(path)
+    except OSError as problem:  # of many files it is one
+        raise errors.Fail("%s cannot be read: %s" % (path, problem.strerror)) from None
     capture = _open(path, "%s: %s" % (path, _cut(lacks) if lacks else "no video that OpenCV can read, or one whose recording was not ended"), cv2.CAP_FFMPEG)
     try:
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # after opening: OpenCV's default is not the same everywhere
         images.bound(path, *(int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)))
         rate = capture.get(cv2.CAP_PROP_FPS)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        lasts = count / rate if rate > 0 else None  # often a guess, good enough for a progress bar
+        lasts = count / rate if rate > 0 and count > 0 else None  # often a guess, good enough for a progress bar
         rate = rate if 0 < rate <= FASTEST else USUAL
         seen, due, held = 0, 0.0, None
         for number, now, step in _moments(capture, rate):

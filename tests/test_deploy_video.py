@@ -295,6 +295,21 @@ def test_faces_keep_their_numbers():
     assert {k: v for k, v in track([face(24, 0.7)], 9.1)[0].items() if k != "track"} == face(24, 0.7)
 
 
+@pytest.mark.parametrize("fps", (0.5, 1, 5, None))
+def test_faces_keep_their_numbers_where_frames_come_seldom(fps):
+    track = tracks.Tracker(fps=fps)
+    step = 1.001 / (fps or 30)
+    assert {track([face(i)], i * step)[0]["track"] for i in range(4)} == {1}
+    assert track([face(0)], 9 * step + max(1, 2 / (fps or 30)))[0]["track"] == 2
+
+
+def test_a_film_that_is_not_there_does_not_end_a_folder(tmp_path, run):
+    os.symlink(str(tmp_path / "gone"), str(tmp_path / "a.mp4"))
+    cv2.imwrite(str(tmp_path / "b.png"), frame(0))
+    status, records, err = run(tmp_path)
+    assert status == 1 and [os.path.basename(r["file"]) for r in records] == ["b.png"] and "a.mp4 cannot be read" in err and "1 of 2 files" in err
+
+
 def test_probabilities_are_averaged_over_seconds_of_one_face():
     track = tracks.Tracker(smooth=1.0)
     shares = [track([face(0, happy), face(200, 1.0)], i / 2) for i, happy in enumerate((1.0, 0.0, 0.2, 0.3))]
@@ -333,6 +348,10 @@ def test_labels_do_not_cover_each_other(monkeypatch, gap, side):
     places = [place for _, place, _ in seen]
     assert len(places) == 16 and not any(tracks.common(a, b) for i, a in enumerate(places) for b in places[:i])
     assert all(x >= 0 and y >= 0 and x + w <= 600 and y + h <= 400 for x, y, w, h in places)
+
+
+def test_a_pixel_can_be_drawn_on():
+    assert drawing.draw(np.zeros((1, 1, 3), np.uint8), [face(0, y=0, side=1)]).shape == (1, 1, 3)
 
 
 @pytest.mark.parametrize("shape, side", (((64, 64), 60), ((400, 600), 20), ((400, 600), 390), ((3000, 4000), 60), ((3000, 4000), 2900)))

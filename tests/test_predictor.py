@@ -150,6 +150,19 @@ def test_what_is_no_image_is_said_in_one_line(predictor, bad, kind):
     assert "\n" not in str(said.value) and (bad if isinstance(bad, str) else "image") in str(said.value)
 
 
+def test_what_came_before_a_bad_image_is_not_lost(predictor, small):
+    answers = predictor(image for image in [small, small, b"hello"])
+    assert next(answers) == next(answers) == predictor(small)
+    with pytest.raises(errors.Fail):
+        next(answers)
+
+
+def test_a_video_is_called_one(predictor, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(b"x")
+    with pytest.raises(errors.Fail, match="clip.mp4: a video .*sources.frames"):
+        predictor(tmp_path / "clip.mp4")
+
+
 def test_faces_go_through_the_network_together(predictor, small):
     sizes = []
 
@@ -318,6 +331,27 @@ def test_tilted_faces_are_read_as_upright_ones(predictor, photograph, degrees):
     assert (tilted["label"], abs(upright["roll"]) <= 5) == (upright["label"], True)
     assert abs((tilted["roll"] - degrees + 180) % 360 - 180) <= 30
     assert tilted["probabilities"][upright["label"]] > upright["probabilities"][upright["label"]] - 0.05
+
+
+@pytest.mark.parametrize("degrees", (-90, 90, 135, 180))
+def test_a_turned_group_keeps_all_its_faces(degrees):
+    """The first angle at which one of them was seen, weakly, was taken for that of all."""
+    group = cv2.imread(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "deploy", "web", "page", "example.png"))  # drawn
+    side = int(np.hypot(*group.shape[:2])) + 1
+    margins = [(side - size) // 2 for size in group.shape[:2] for _ in range(2)]
+    found = faces.detect(turned(cv2.copyMakeBorder(group, *margins, cv2.BORDER_REPLICATE), degrees))
+    assert len(found) == len(faces.detect(group)) == 3
+
+
+def test_a_large_tilted_face_is_looked_at_in_a_smaller_copy(photograph, monkeypatch):
+    """A look gathered the pixels of a third of a photograph of 12 million, thirteen times."""
+    seen = []
+    monkeypatch.setattr(faces, "view", lambda image, *how, view=faces.view: seen.append(image.shape[0]) or view(image, *how))
+    tilted = turned(photograph, 60)
+    large = cv2.resize(tilted, None, fx=6, fy=6)
+    ((small,), (big,)) = faces.detect(tilted), faces.detect(large)
+    assert max(seen[-13:]) <= 640 and abs(big.roll - small.roll) < 6
+    np.testing.assert_allclose(np.array(big.box) / 6, small.box, atol=12)
 
 
 def test_a_second_look_sees_no_faces_where_there_are_none(predictor):

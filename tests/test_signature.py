@@ -71,6 +71,14 @@ def test_what_is_not_as_signed_is_refused(models, tmp_path):
     assert signature.withdraw(str(models)) and not signature.withdraw(str(models)) and not (models / "SHA256SUMS.sig").exists()
 
 
+def test_a_signature_that_cannot_be_held_against_anything_stays(models, tmp_path, monkeypatch):
+    signature.sign(str(models), key(tmp_path, "ours"), "me@example.org")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(errors.Fail, match="ssh-keygen"):
+        signature.withdraw(str(models))
+    assert (models / "SHA256SUMS.sig").exists()
+
+
 def test_who_may_sign_is_the_users_choice(models, tmp_path):
     signature.sign(str(models), key(tmp_path, "ours"), "me@example.org")
     mine = tmp_path / "mine"

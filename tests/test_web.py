@@ -544,6 +544,8 @@ def test_the_sentence_on_accuracy_has_its_n():
     said = "Of the 3,312 photographs of FER+'s validation part (PublicTest), the network net names 81.8%% right with %s and 80.0%% with one."
     for side, views in ((36, "ten crops"), (32, "face and mirror")):
         assert build.judged("net", {"accuracy": accuracy, "crop": 32, "resize": side}, "model.onnx") == said % views
+    theirs = build.judged("net", {"accuracy": dict(accuracy, split="train"), "crop": 32}, "model.onnx")
+    assert "3,312 photographs of the part called train" in theirs and "FER+" not in theirs
 
 
 def test_a_folder_of_other_files_is_not_replaced(packed):

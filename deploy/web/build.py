@@ -33,13 +33,16 @@ def folders(model, root="models"):
             "MODEL=%s is no exported network (no %s in it): %s"
             % (model, names.FACTS, "choose one of " + ", ".join(others) if others else "make one with `make export MODEL=...`")
         )
-    return [first] + [path for path in others if not os.path.samefile(path, first)]
+    shown = [path for path in others if names.facts(path).get("output") != "logits"]
+    return [first] + [path for path in shown if not os.path.samefile(path, first)]
 
 
 def offers(folder, place):
     """What the page lists for one network: a dict for each of its ONNX files. `place`: its folder in the page's addresses."""
     about = names.facts(folder)
     name, classes = about["name"], about["classes"]
+    if about.get("output") == "logits":
+        raise errors.Fail("%s ends in scores that are no probabilities: export it without LOGITS=1 for the page" % folder)
     there = [file for file in KINDS if os.path.isfile(os.path.join(folder, file))]
     if not there:
         raise errors.Fail("%s has no %s: make it again with `make export`" % (folder, names.FLOAT))
@@ -61,13 +64,10 @@ def judged(title, about, file):
     accuracy = about.get("accuracy", {})
     if file not in accuracy:
         return "How often the network %s is right has not been measured." % title
-    return "Of the {:,} photographs of FER+'s {}, the network {} names {:.1%} right with {} and {:.1%} with one.".format(
-        accuracy["n"],
-        PARTS[accuracy["split"]],
-        title,
-        accuracy[file]["ten_crops"],
-        "face and mirror" if names.takes_whole_face(about) else "ten crops",
-        accuracy[file]["one_crop"],
+    part = PARTS.get(accuracy["split"]) if about.get("resize") else None  # a network of ours, or of what images the export does not say
+    part = "FER+'s " + part if part else "the part called " + accuracy["split"]
+    return "Of the {:,} photographs of {}, the network {} names {:.1%} right with {} and {:.1%} with one.".format(
+        accuracy["n"], part, title, accuracy[file]["ten_crops"], "face and mirror" if names.takes_whole_face(about) else "ten crops", accuracy[file]["one_crop"]
     )
 
 

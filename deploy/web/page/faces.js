@@ -1,6 +1,8 @@
 // Faces by YuNet, OpenCV's face detector, decoded as cv2.FaceDetectorYN does, and squares around them: the same as in
 // fer_lite/faces.py, where these numbers' reasons stand (tests/test_web.py compares what both find).
 
+import { roundHalfEven } from "./pixels.js";
+
 const SIDE = 640; // of the model's input; a picture is fitted into it, with zeros beyond
 const STRIDES = [8, 16, 32];
 const SCORE = 0.7; // faces surer than this
@@ -70,7 +72,7 @@ function shared(a, b) {
 
 /** FER2013's square around a box on the picture at `scale`. */
 function square(box, scale) {
-  const [x, y, width, height] = [box.x, box.y, box.width, box.height].map((value) => Math.round(value / scale));
-  const size = Math.max(1, Math.round(SQUARE * Math.sqrt(width * height)));
-  return { x: Math.round(x + width / 2 - size / 2), y: Math.round(y + height / 2 - size / 2), size };
+  const [x, y, width, height] = [box.x, box.y, box.width, box.height].map((value) => roundHalfEven(value / scale));
+  const size = Math.max(1, roundHalfEven(SQUARE * Math.sqrt(width * height)));
+  return { x: roundHalfEven(x + width / 2 - size / 2), y: roundHalfEven(y + height / 2 - size / 2), size };
 }

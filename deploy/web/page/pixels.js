@@ -67,7 +67,7 @@ function linearPlaces(side, to) {
   return { at, next };
 }
 
-function roundHalfEven(value) {
+export function roundHalfEven(value) {
   const down = Math.floor(value), rest = value - down;
   return rest > 0.5 || (rest === 0.5 && down % 2) ? down + 1 : down;
 }
