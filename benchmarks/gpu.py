@@ -9,6 +9,7 @@ netgen.describe counts. One JSON holds all of it. On a CPU batch and iterations 
 """
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -62,6 +63,7 @@ def training(folder, device, precision, trials, iterations):
         solver.random_seed = seed
         if device.type == "cuda":
             solver.solver_mode = m.SolverParameter.GPU
+            gc.collect()  # what was measured before
             torch.cuda.reset_peak_memory_stats()
         made.append((solver, text.read(solver.net, m.NetParameter)))
     run = OnDevice(made, precision)
@@ -101,6 +103,7 @@ def rates(folder, device, iterations):
         figures = found[precision] = {
             name: training(folder, device, precision, trials, iterations) for name, trials in (("one trial", 1), ("%d trials" % SIDE_BY_SIDE, SIDE_BY_SIDE))
         }
+        torch.backends.cudnn.deterministic = False  # as in a script of their own; the next engine sets it again
         for kind in ("bare", "usual"):
             figures[kind] = {"images_per_second": torch_rivals.main(kind, precision, torch.get_num_threads(), device.type, iterations, BATCH[device.type])}
         figures["limit"] = limit(device, precision, net)

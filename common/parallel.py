@@ -31,7 +31,8 @@ def usable() -> int:
 
 def count(shared_by: int = 1) -> int:
     """THREADS where it is set, else the cores of this process, shared out among so many; at least 1."""
-    return int(os.environ.get("THREADS") or max(1, usable() // shared_by))
+    given = os.environ.get("THREADS", "")
+    return max(1, int(given) if given.isdigit() else usable() // shared_by)
 
 
 def blas_threads(number: int) -> dict[str, str]:
@@ -48,7 +49,7 @@ def work(function: Callable, tasks: Iterable[tuple], workers: int) -> Iterator:
     if workers == 1:
         yield from itertools.starmap(function, tasks)
         return
-    pool = concurrent.futures.ProcessPoolExecutor(workers, initializer=_prepare_worker)
+    pool = concurrent.futures.ProcessPoolExecutor(workers, initializer=prepare_worker)
     try:
         yield from _streamed((pool.submit(function, *task) for task in tasks), 2 * workers + 1)
     except BrokenProcessPool:
@@ -59,7 +60,7 @@ def work(function: Callable, tasks: Iterable[tuple], workers: int) -> Iterator:
 
 def apart(crash: str, function: Callable, *arguments: object) -> object:
     """function(*arguments) in a process of its own; where that one crashes, Fail with the line `crash`."""
-    with concurrent.futures.ProcessPoolExecutor(1, initializer=_prepare_worker) as pool:
+    with concurrent.futures.ProcessPoolExecutor(1, initializer=prepare_worker) as pool:
         try:
             return pool.submit(function, *arguments).result()
         except BrokenProcessPool:
@@ -106,7 +107,7 @@ def ahead(function: Callable, items: Iterable) -> Iterator:
             yield waiting.result()
 
 
-def _prepare_worker():
+def prepare_worker() -> None:
     """Ctrl-C is the parent's to handle, and a crash the parent's to tell; a parent that was killed takes its workers with it."""
     faulthandler.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

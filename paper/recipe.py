@@ -82,5 +82,7 @@ def described(recipe: Recipe, teachers: list[str] = ()) -> dict:
     more = dict(teaching=recipe.teaching, teachers=sorted(teachers)) if teachers else {}
     # What came later stands there only where it is used: runs of before stay what they were.
     more.update({name: getattr(recipe, name) for name in ("hard", "mixup") if getattr(recipe, name)})
+    if (BLUR, JPEG) != (1.2, (20, 90)):
+        more.update(blur=BLUR, jpeg=list(JPEG))
     augment = {name: value for name, value in recipe.augment._asdict().items() if value or name not in ("blur", "jpeg")}
     return dict(more, sides=[list(pair) for pair in recipe.sides], augment=augment, average=recipe.average, statistics_batches=STATISTICS_BATCHES)

@@ -47,6 +47,17 @@ def test_a_bundle_gives_the_same_files_and_records(packed):
         assert ours.sha256 == theirs.sha256 and ours.images == theirs.images
 
 
+@pytest.mark.parametrize(
+    "manifest, says",
+    [({}, "is no bundle"), ([], "is no bundle"), ({"files": {"../x": ""}, "lmdbs": {}}, "lies outside"), ({"files": {}, "lmdbs": {"/x": ""}}, "lies outside")],
+)
+def test_a_manifest_of_something_else_writes_nothing(tmp_path, manifest, says):
+    (tmp_path / bundle.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(errors.Fail, match=says):
+        bundle.unpack(str(tmp_path), str(tmp_path / "there"))
+    assert os.listdir(str(tmp_path)) == [bundle.MANIFEST]
+
+
 def test_a_damaged_bundle_and_other_files_are_refused(packed):
     bundle.unpack("bundle", "there")
     with open("there/solvers/resnet%d_ferplus_finetune.prototxt" % ROW.depth, "w") as f:

@@ -1,9 +1,11 @@
 """The ten-crop test, against real Caffe: the Data layer's pixels, the folded net, every image once, and bad input."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 
 import evaluation_data
 import numpy as np
@@ -101,6 +103,33 @@ def test_every_image_once_and_the_files(caffe, ferplus, tmp_path, workers):
     with open(str(tmp_path / "run" / "metrics_valid.json")) as f:
         assert json.load(f) == summary
     assert "n = 23" in command.table(summary)
+
+
+def _session(leader):
+    """Processes of the session that `leader` began, those that have ended and wait to be asked left out."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open("/proc/%s/stat" % pid) as f:
+            state, _, _, session = f.read().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state != "Z":
+                found.append(int(pid))
+    return found
+
+
+def test_a_killed_test_leaves_no_process(caffe, ferplus, tmp_path):
+    """Its workers waited for ever for a parent that was gone, each with a net in memory."""
+    deploy, caffemodel = evaluation_data.write_network(tmp_path)
+    words = ["--deploy", deploy, "--weights", caffemodel, "--data", str(ferplus[0]), "--split", "valid", "--out", str(tmp_path / "out"), "--workers", "2"]
+    testing = subprocess.Popen([sys.executable, "-m", "evaluation.test", *words], stderr=subprocess.DEVNULL, start_new_session=True)
+    end = time.monotonic() + 60
+    while len(_session(testing.pid)) < 3 and time.monotonic() < end:
+        time.sleep(0.02)
+    started = len(_session(testing.pid))
+    testing.kill()
+    testing.wait()
+    while _session(testing.pid) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert started >= 3 and not _session(testing.pid)
 
 
 @pytest.mark.parametrize(

@@ -327,6 +327,8 @@ def test_trials_side_by_side_are_what_each_is_alone(here):
         for name in theirs:
             for a, b in zip(ours[name], theirs[name]):
                 assert abs(a - b).max() <= 1e-4 * max(1, abs(b).max()), name
+        ours, theirs = (binary.read(out + "/final.caffemodel", m.NetParameter).layer[0].data_param.source for out in (together, alone))
+        assert ours == theirs and ours.endswith("trial2") == (trial == "2")
         ours, theirs = (runs.read(out) for out in (together, alone))
         assert ours["inputs"] == theirs["inputs"] and ours["state"] == "finished" and ours["iteration"] == 16
     assert not np.array_equal(*(runs.read("both/trial" + t)["final_sha256"] for t in "12"))
@@ -363,6 +365,22 @@ def test_trials_side_by_side_go_on_to_the_same_bytes(here, monkeypatch):
     assert here("--solver", solver, "--out", "halted", "--trials", "1,2") == 0
     for trial in "12":
         assert contents("whole/trial%s/final.caffemodel" % trial) == contents("halted/trial%s/final.caffemodel" % trial)
+
+
+def test_a_trial_that_fails_further_on_keeps_no_other_back(here, monkeypatch):
+    """One that goes on from a later iteration is a group of its own, which is trained first."""
+    solver, steps, stopping = written(), engine.TorchEngine.steps, iter([None] * 5 + [loop.TIME_LIMIT] * 100)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Stop, "__call__", lambda self: next(stopping))
+        assert here("--solver", solver, "--out", "out/trial2", "--trial", "2") == 75
+    assert snapshots.iterations("out/trial2")[0] > 0
+    monkeypatch.setattr(engine.TorchEngine, "steps", lambda self, n: [loss * (float("nan") if runs_second(self) else 1) for loss in steps(self, n)])
+    assert here("--solver", solver, "--out", "out", "--trials", "1,2") == 1
+    assert [runs.read("out/trial" + t)["state"] for t in "12"] == ["finished", "failed"]
+
+
+def runs_second(trained):
+    return trained.nets[0].layer[0].data_param.source.endswith("trial2")
 
 
 def test_a_trial_that_explodes_leaves_the_others_alone(here, monkeypatch):

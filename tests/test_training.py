@@ -482,6 +482,24 @@ def _mean(shape):
     binary.write_mean("data/tiny/mean.binaryproto", np.zeros(shape, np.float32))
 
 
+def _scribble(path):
+    """The page behind the two that LMDB looks at when it is opened."""
+    with open(path, "r+b") as f:
+        f.seek(2 * 4096)
+        f.write(b"\xa5" * 4096)
+
+
+def _with_means(*values):
+    """The net of data.write_all with `mean_value`s beside its mean_file (three), or in place of it."""
+    net = text.read("tiny_net.prototxt", m.NetParameter)
+    for layer in net.layer:
+        if layer.type == "Data":
+            layer.transform_param.mean_value.extend(values)
+            if len(values) < 3:
+                layer.transform_param.ClearField("mean_file")
+    text.write("tiny_net.prototxt", net)
+
+
 @pytest.mark.parametrize(
     "spoil, says",
     [
@@ -493,6 +511,11 @@ def _mean(shape):
         (lambda: data.write_all(classes=3), "holds labels 0 to 3, but fc_tiny has 3 outputs"),
         (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 100), "data/tiny/train_lmdb is damaged"),
         (lambda: os.truncate("data/tiny/train_lmdb/data.mdb", 20000), "data/tiny/train_lmdb is cut short"),
+        (lambda: _scribble("data/tiny/train_lmdb/data.mdb"), "data/tiny/train_lmdb is damaged"),
+        (lambda: _with_means(1, 2), "one mean_value, or one for each channel"),
+        (lambda: _with_means(1, 2, 3), "needs a mean_file, or one mean_value"),
+        (lambda: data.write_all(test_interval=0), "needs max_iter, test_interval"),
+        (lambda: data.write_all(lr_policy="step"), "stepsize of 1 or more"),
         (lambda: os.remove("tiny_net.prototxt"), "tiny_net.prototxt is not there: run `make prototxt`"),
         (lambda: os.remove("tiny.prototxt"), "tiny.prototxt is not there: run `make prototxt`"),
         (lambda: data.write_all(iter_size=2), "without iter_size"),

@@ -93,6 +93,7 @@ def unpack(folder, work):
             manifest = json.load(f)
     except (OSError, ValueError):
         raise errors.Fail("%s is no bundle: it has no whole %s; make it with `make bundle`" % (folder, MANIFEST)) from None
+    _check_names(folder, manifest)
     for name, sha256 in manifest["files"].items():
         path = os.path.join(folder, name)
         if not os.path.isfile(path) or files.sha256(path) != sha256:
@@ -108,6 +109,17 @@ def unpack(folder, work):
         if os.path.dirname(name) not in manifest["lmdbs"] and name != "requirements.txt":
             with open(os.path.join(folder, name), "rb") as f:
                 _place(f.read(), os.path.join(work, name))
+
+
+def _check_names(folder, manifest):
+    """Fail where a manifest is none of a bundle, or names what lies outside of it."""
+    try:
+        names = [*manifest["files"].keys(), *manifest["lmdbs"].keys()]
+    except (KeyError, TypeError, AttributeError):
+        raise errors.Fail("%s is no bundle: its %s is of something else; make it with `make bundle`" % (folder, MANIFEST)) from None
+    for name in names:
+        if os.path.isabs(name) or ".." in name.split("/"):
+            raise errors.Fail("%s names %s, which lies outside of it: do not trust this bundle" % (folder, name))
 
 
 def _join(pieces, target):

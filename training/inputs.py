@@ -8,6 +8,7 @@ import json
 import os
 from collections import Counter, namedtuple
 
+import lmdb
 from google.protobuf.message import DecodeError
 
 from common import errors, files
@@ -73,6 +74,8 @@ def read_part(path: str) -> Contents:
                 datum = m.Datum.FromString(value)
                 labels[datum.label] += 1
                 shapes[datum.channels, datum.height, datum.width] += 1
+    except lmdb.Error as mistake:  # a page further on
+        raise lmdbs.damaged(path, mistake) from None
     except DecodeError as mistake:
         raise errors.Fail("%s holds something other than Datums (%s): %s" % (path, mistake, lmdbs.remedy(path))) from None
     if len(shapes) != 1:
@@ -84,6 +87,8 @@ def _check_geometry(part, transform):
     crop = transform.crop_size
     if min(part.shape[1:]) < crop:
         raise errors.Fail("%s holds images of %dx%d, smaller than the crop of %d: %s" % (part.path, *part.shape[1:], crop, lmdbs.remedy(part.path)))
+    if len(transform.mean_value) not in (0, 1, part.shape[0]) or transform.mean_file and transform.mean_value:
+        raise errors.Fail("the Data layer of %s needs a mean_file, or one mean_value, or one for each channel" % part.path)
     if transform.mean_file:
         if not os.path.isfile(transform.mean_file):
             raise errors.Fail("%s is not there: %s" % (transform.mean_file, lmdbs.remedy(transform.mean_file)))

@@ -27,6 +27,8 @@ def resolve(solver_path, out, trial=1, weights=None, gpu=None, ordered=True):
         raise errors.Fail("%s must name one `net` and one `test_iter`, without iter_size: run `make prototxt`" % solver_path)
     if solver.lr_policy not in ("fixed", "step", "multistep", "poly"):
         raise errors.Fail("%s: lr_policy %r is not one of fixed, step, multistep, poly" % (solver_path, solver.lr_policy))
+    if solver.max_iter < 1 or solver.test_interval < 1 or solver.lr_policy == "step" and solver.stepsize < 1:
+        raise errors.Fail("%s needs max_iter, test_interval and, for lr_policy step, stepsize of 1 or more: run `make prototxt`" % solver_path)
     net, read = _read_net(solver_path, solver), [solver_path, solver.net]
     solver.random_seed = trial
     solver.snapshot_prefix = os.path.join(out, "snapshot")

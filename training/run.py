@@ -48,8 +48,26 @@ def main():
         stop, groups = loop.Stop(args.stop_after), defaultdict(list)  # who goes on from the same iteration goes side by side
         for each in filter(None, begun):
             groups[each.state.get("iteration", 0)].append(each)
-        statuses = [stop.status() if stop() else _train(group, args, scratch, stop) for _, group in sorted(groups.items(), reverse=True)]
+        return _train_all([group for _, group in sorted(groups.items(), reverse=True)], args, scratch, stop)
+
+
+def _train_all(groups, args, scratch, stop):
+    """Train group after group; the exit status. One that fails keeps no other back."""
+    statuses, problems = [], []
+    for group in groups:
+        try:
+            statuses.append(stop.status() if stop() else _train(group, args, scratch, stop))
+        except errors.Fail as problem:
+            problems.append(problem)
+    _raise_first(problems)
     return max(statuses, default=0)
+
+
+def _raise_first(problems):
+    for problem in problems[1:]:
+        say("error: %s" % problem)
+    if problems:
+        raise problems[0]
 
 
 def _begun(out, trial, args, held):
@@ -94,10 +112,10 @@ def _train(begun, args, scratch, stop):
     try:
         reason = loop.train(runs, stop)
         for i, run in enumerate(runs):
-            if run.problem:
-                kept[i]["problem"] = str(run.problem)
-            else:
+            if not run.problem:
                 outcomes[i] = "stopped" if reason or _save(run, kept[i]) else "finished"
+            if run.problem:
+                outcomes[i], kept[i]["problem"] = "failed", str(run.problem)
     finally:
         for run, record_, outcome in zip(runs, kept, outcomes):
             if outcome != "finished":
@@ -106,12 +124,12 @@ def _train(begun, args, scratch, stop):
 
 
 def _save(run, record_):
-    """Write the final weights; the reason for stopping where that came first."""
+    """Write the final weights; the reason for stopping where that came first. Why they cannot be written is the run's problem."""
     try:
         return run.save(os.path.join(run.work.out, kept_runs.FINAL), lambda made: record.finish(run.work.out, record_, made, run.engine.iter, run.seconds()))
     except errors.Fail as problem:
-        record_["problem"] = str(problem)
-        raise
+        run.problem = problem
+        return None
 
 
 def _told(runs, outcomes, stop):
@@ -128,18 +146,14 @@ def _told(runs, outcomes, stop):
                 "%s stopped by %s at iteration %d of %d: the same command %s"
                 % (out, stop(), run.engine.iter, work.solver.max_iter, "begins anew" if run.good is None else "continues from " + run.last_good())
             )
-    problems = [run.problem for run in runs if run.problem]
-    for problem in problems[1:]:
-        say("error: %s" % problem)
-    if problems:
-        raise problems[0]
+    _raise_first([run.problem for run in runs if run.problem])
     return stop.status() if "stopped" in outcomes else 0
 
 
 def _trainers(begun, args, scratch):
     """The engines where the runs begin or continue: with their snapshots, the transplanted weights, or initialised."""
     for work, _, _ in begun:
-        _write_inputs(work)
+        _write_inputs(work, args)
     trainers = engines.trainers(
         args.engine, [(work.solver, work.net) for work, _, _ in begun], scratch, args.recipe and recipe.NAMED[args.recipe], args.teacher
     )
@@ -175,9 +189,13 @@ def _nothing_left_of_a_refused(work):
         raise
 
 
-def _write_inputs(work):
-    """The files that the stock `caffe train --solver=OUT/solver.prototxt` needs for the same run."""
-    header = "This run as `python3 -m training.run` resolved it. The stock tool computes the same:\n%scaffe train --solver=%s/solver.prototxt" % (
+def _write_inputs(work, args):
+    """The files that the stock `caffe train --solver=OUT/solver.prototxt` needs, and what it would make of them."""
+    same = "The stock tool computes the same" if args.engine == "caffe" else "The stock tool trains the same, from other random numbers"
+    if args.recipe:
+        same = "The stock tool trains this net on one label an image: the recipe is the PyTorch engine's"
+    header = "This run as `python3 -m training.run` resolved it. %s:\n%scaffe train --solver=%s/solver.prototxt" % (
+        same,
         "".join("%s=%s " % pair for pair in parallel.blas_settings().items()),
         work.out,
     )

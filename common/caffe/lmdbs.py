@@ -28,7 +28,7 @@ def opened(path: str, readahead: bool = True) -> lmdb.Environment:
     try:
         environment = lmdb.open(path, readonly=True, lock=False, readahead=readahead)
     except lmdb.Error as mistake:
-        raise _damaged(path, mistake) from None
+        raise damaged(path, mistake) from None
     whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if os.path.getsize(os.path.join(path, "data.mdb")) < whole:
         environment.close()
@@ -36,7 +36,8 @@ def opened(path: str, readahead: bool = True) -> lmdb.Environment:
     return environment
 
 
-def _damaged(path: str, mistake: lmdb.Error) -> Damaged:
+def damaged(path: str, mistake: lmdb.Error) -> Damaged:
+    """What to raise where LMDB fails while it is read."""
     return Damaged("%s is damaged (%s): %s" % (path, str(mistake).replace(path + ": ", ""), remedy(path)))
 
 
@@ -73,7 +74,7 @@ def read_images(folder: str, keys: Iterable[str]) -> np.ndarray:
         try:
             found = [transaction.get(str(key).encode()) for key in keys]
         except lmdb.Error as mistake:  # a page further on
-            raise _damaged(folder, mistake) from None
+            raise damaged(folder, mistake) from None
     if None in found:
         raise errors.Fail("%s has no image %s: the scores are of another LMDB; make them again with `make eval AGAIN=1`" % (folder, keys[found.index(None)]))
     return np.stack([binary.read_datum(value)[0] for value in found])

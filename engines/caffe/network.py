@@ -7,7 +7,6 @@ process a core, each with one BLAS thread and a net of its own, and deals the im
 import contextlib
 import multiprocessing
 import os
-import signal
 import tempfile
 from concurrent import futures
 
@@ -85,8 +84,8 @@ def _ten_crop_test(net, model, mean, gpu):
 
 
 def _start(*set_up):
-    """Make this process ready for `_test`. Ctrl-C is the parent's to answer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Make this process ready for `_test`."""
+    parallel.prepare_worker()
     global _test_images
     _test_images = _ten_crop_test(*set_up)
 

@@ -30,6 +30,7 @@ class TorchEngine:
     def __init__(self, trials, precision):
         """`trials`: [(SolverParameter, NetParameter)]."""
         solver, self.net = trials[0]
+        self.nets = [net for _, net in trials]  # they name training parts of their own
         solvers.check(solver)
         device.keep_memory()
         device.use_cores()
@@ -101,7 +102,7 @@ class TorchEngine:
         return self.data[m.TEST].next()
 
     def snapshot(self, prefix, trial=0):
-        solvers.save(self.blobs, self.net, prefix + ".caffemodel", trial)
+        solvers.save(self.blobs, self.nets[trial], prefix + ".caffemodel", trial)
         self.solver.save(prefix + ".solverstate", prefix + ".caffemodel", trial)
 
     def restore(self, solverstate, validations, trial=0):
@@ -110,7 +111,7 @@ class TorchEngine:
         self.data[m.TEST].feeds[trial].seek(validations * self.test_iter)
 
     def save(self, path, trial=0):
-        solvers.save(self.blobs, self.net, path, trial)
+        solvers.save(self.blobs, self.nets[trial], path, trial)
 
     def weights(self, trial=0):
         return self.blobs.arrays(trial=trial)

@@ -1,5 +1,7 @@
 """A training step as one CUDA graph: its hundreds of kernels are launched at once, which a net this small spends most of its time on."""
 
+import gc
+
 import torch
 
 WARM = 3  # calls before the capture, in which libraries choose kernels and take their memory
@@ -24,6 +26,7 @@ class Graph:
         self.graph.replay()
 
     def _capture(self, rate, tensors):
+        gc.collect()  # an engine of before, whose graph must not be destroyed amid a capture, nor hold its memory
         device, before = self.state[0].device, [tensor.clone() for tensor in self.state]
         self.rate, self.places = torch.tensor(rate, device=device), [given.to(device) for given in tensors]
         side = torch.cuda.Stream(device)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from common import errors
 from common.caffe import messages as m
 from engines.torch import norm
+from netgen.describe import sides
 
 Layer = namedtuple("Layer", "forward blobs")  # blobs: [(shape, FillerParameter)], of one trial
 ALONE = {"Concat", "Softmax"}  # types that would mix the channels of trials
@@ -59,22 +60,11 @@ def demand(layer, true, what):
         raise errors.Fail("layer %s (%s): the PyTorch engine takes %s only" % (layer.name, layer.type, what))
 
 
-def _pair(message, name, default):
-    """Height and width of pad, stride, kernel_size or dilation, in either of Caffe's ways of writing them."""
-    stem = name.split("_")[0]
-    if stem != "dilation" and (message.HasField(stem + "_h") or message.HasField(stem + "_w")):
-        return getattr(message, stem + "_h"), getattr(message, stem + "_w")
-    value = getattr(message, name)
-    if isinstance(value, int):
-        return (value, value) if message.HasField(name) else (default, default)
-    return tuple(value) * (2 if len(value) == 1 else 1) or (default, default)
-
-
 def convolution(layer, shapes, phase):
     p, channels = layer.convolution_param, shapes[0][1]
     demand(layer, p.axis == 1 and len(p.kernel_size) < 3, "two dimensions, axis 1")
-    how = [_pair(p, "stride", 1), _pair(p, "pad", 0), _pair(p, "dilation", 1)]
-    blobs = [((p.num_output, channels // p.group) + _pair(p, "kernel_size", 0), p.weight_filler)]
+    how = [sides(p, "stride", 1), sides(p, "pad", 0), sides(p, "dilation", 1)]
+    blobs = [((p.num_output, channels // p.group) + sides(p, "kernel", 0), p.weight_filler)]
     blobs += [((p.num_output,), p.bias_filler)] * p.bias_term
 
     def forward(x, w, b=None):
@@ -166,7 +156,7 @@ def pooling(layer, shapes, phase):
     if p.global_pooling:
         demand(layer, not {f.name for f, _ in p.ListFields()} - {"pool", "global_pooling"} - NO_EFFECT, "global_pooling by itself")
         return Layer((lambda x: x.mean((2, 3), keepdim=True)) if p.pool == p.AVE else (lambda x: x.amax((2, 3), keepdim=True)), [])
-    kernel, stride, pad, up = _pair(p, "kernel_size", 0), _pair(p, "stride", 1), _pair(p, "pad", 0), p.round_mode == p.CEIL
+    kernel, stride, pad, up = sides(p, "kernel", 0), sides(p, "stride", 1), sides(p, "pad", 0), p.round_mode == p.CEIL
     for side, k, s, d in zip((height, width), kernel, stride, pad):
         # Caffe counts a window that lies wholly outside the image and fills it with garbage; PyTorch leaves it out.
         demand(layer, d or not up or -(-(side - k) // s) * s < side, "windows that begin inside the image (round_mode: FLOOR)")

@@ -18,6 +18,7 @@ from engines.torch import fillers, layers
 # takes: layers whose blobs go in; batch: whether BatchNorm's are this batch's; done: tops that no later step reads.
 Step = namedtuple("Step", "forward bottoms top takes batch done")
 SOURCES = ("Data", "Input")
+ALIGNED = 4  # numbers: cuDNN reads 16 bytes at once, and BatchNorm's factor is one number
 
 
 def phase_layers(net, phase):
@@ -29,7 +30,7 @@ def phase_layers(net, phase):
 class Blobs:
     """Every blob of a net, of each trial, in one flat float32 tensor `values`, in Caffe's order of layers and blobs.
 
-    Of the same length: `rates`, `decays` (lr_mult, decay_mult; rates are 0 where nothing is learned), `fractions` and
+    Each begins at a multiple of ALIGNED. Of the same length: `rates`, `decays` (lr_mult, decay_mult; rates are 0 where nothing is learned), `fractions` and
     `batch` for BatchNorm's three: after a TRAIN forward they become fraction * old + batch, all others stay.
     """
 
@@ -43,13 +44,17 @@ class Blobs:
             for i, (shape, filler) in enumerate(blobs):
                 first = np.concatenate([fillers.fill(shape, filler, draw, "layer " + layer.name).ravel() for draw in draws])
                 columns.append(np.stack([first] + [np.full(first.shape, x, np.float32) for x in _rules(layer, i)]))
+                columns.append(np.zeros((5, -first.size % ALIGNED), np.float32))
+        sizes = [self.trials * math.prod(shape) for shapes in self.shapes.values() for shape in shapes]
+        # (numbers, whether they are a blob) of each piece of a flat tensor; the others lie between.
+        self.pieces = [piece for size in sizes for piece in ((size, True), (-size % ALIGNED, False)) if piece[0]]
         table = torch.from_numpy(np.concatenate(columns, axis=1)).to(device)
         self.values, self.rates, self.decays, self.fractions, self.batch = (row.clone() for row in table)
         self.values.requires_grad_()
 
     def split(self, flat):
         """Layer name -> [views of `flat` (such as self.values), each trials x its blob's shape]."""
-        parts = iter(flat.split([self.trials * math.prod(shape) for shapes in self.shapes.values() for shape in shapes]))
+        parts = (part for part, (_, is_blob) in zip(flat.split([size for size, _ in self.pieces]), self.pieces) if is_blob)
         return {name: [next(parts).view(self.trials, *shape) for shape in shapes] for name, shapes in self.shapes.items()}
 
     @torch.no_grad()
