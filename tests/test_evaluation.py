@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -106,30 +107,50 @@ def test_every_image_once_and_the_files(caffe, ferplus, tmp_path, workers):
 
 
 def _session(leader):
-    """Processes of the session that `leader` began, those that have ended and wait to be asked left out."""
-    found = []
+    """{process of the session that `leader` began: whether it has loaded Caffe}; those that have ended and wait to be asked left out."""
+    found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError), open("/proc/%s/stat" % pid) as f:
             state, _, _, session = f.read().rpartition(")")[2].split()[:4]
             if int(session) == leader and state != "Z":
-                found.append(int(pid))
+                with open("/proc/%s/maps" % pid) as maps:
+                    found[pid] = "_caffe" in maps.read()
     return found
 
 
 def test_a_killed_test_leaves_no_process(caffe, ferplus, tmp_path):
     """Its workers waited for ever for a parent that was gone, each with a net in memory."""
     deploy, caffemodel = evaluation_data.write_network(tmp_path)
-    words = ["--deploy", deploy, "--weights", caffemodel, "--data", str(ferplus[0]), "--split", "valid", "--out", str(tmp_path / "out"), "--workers", "2"]
+    evaluation_data.write_part(str(tmp_path / "many"), "valid", 2000)
+    words = [
+        "--deploy",
+        deploy,
+        "--weights",
+        caffemodel,
+        "--data",
+        str(tmp_path / "many"),
+        "--split",
+        "valid",
+        "--out",
+        str(tmp_path / "out"),
+        "--workers",
+        "2",
+    ]
     testing = subprocess.Popen([sys.executable, "-m", "evaluation.test", *words], stderr=subprocess.DEVNULL, start_new_session=True)
     end = time.monotonic() + 60
-    while len(_session(testing.pid)) < 3 and time.monotonic() < end:
+    while sum(_session(testing.pid).values()) < 3 and time.monotonic() < end and testing.poll() is None:
         time.sleep(0.02)
-    started = len(_session(testing.pid))
+    testing.send_signal(signal.SIGSTOP)  # its workers come to the end of their tasks
+    time.sleep(2)
+    workers = sum(_session(testing.pid).values())
     testing.kill()
     testing.wait()
     while _session(testing.pid) and time.monotonic() < end:
         time.sleep(0.1)
-    assert started >= 3 and not _session(testing.pid)
+    left = list(_session(testing.pid))
+    for pid in left:
+        os.kill(int(pid), signal.SIGKILL)
+    assert workers >= 2 and not left
 
 
 @pytest.mark.parametrize(
