@@ -234,7 +234,7 @@ def test_each_face_network_and_number_of_crops_has_the_scores_of_python(visit, p
         if face:
             page.get_by_role("button", name="face %d of 3: choose it" % (face + 1)).click()
         nearest = min(there, key=lambda square: abs(square[0] - visit.square()[0]))
-        np.testing.assert_allclose(visit.square(), nearest, atol=3)
+        np.testing.assert_allclose(visit.square(), nearest, atol=4)  # as above, and half a pixel of either rounded
         there.remove(nearest)
         for title, file in (("net20", names.FLOAT), ("net20, int8", names.INT8), ("net32", names.FLOAT)):
             for ten in (True, False):
