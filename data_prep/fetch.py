@@ -41,7 +41,7 @@ def ferplus(given, downloads, unofficial=False):
     """(Fetched of FER2013's pixels, Fetched of the three label.csv, Fetched of fer2013new.csv or None with a folder of PNGs)."""
     of_given = _ferplus_places(given)
     places = of_given + _ferplus_places(downloads)
-    csv_given = given and (os.path.isfile(given) or located(official.FER2013, of_given, True))
+    csv_given = given and (os.path.isfile(given) or any(os.path.exists(os.path.join(place, file.name)) for place in of_given for file in official.FER2013))
     folder = next(filter(is_png_folder, of_given if csv_given else places), None)
     if folder:
         pixels = as_it_is(folder)

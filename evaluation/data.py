@@ -72,7 +72,7 @@ def batches(part: Part, size: int) -> Iterator[Batch]:
 
 
 def _entries(part, size):
-    with lmdbs.opened(part.folder) as env, env.begin() as transaction:
+    with lmdbs.reading(part.folder) as transaction:
         found = []
         for key, value in transaction.cursor():
             image, label = binary.read_datum(value)
@@ -132,8 +132,10 @@ def own_mean(words: list[str] | None) -> np.ndarray | None:
         planes = np.load(path, allow_pickle=False) if path.endswith(".npy") else binary.read_mean(path)
     except (ValueError, EOFError):
         raise errors.Fail("%s is damaged or no array of numbers: give the mean's numbers" % path) from None
-    if np.ndim(planes) not in (1, 3):  # also the archive of a zip that is called .npy
-        raise errors.Fail("%s holds %s, not a mean of C x H x W: give the mean's numbers" % (path, _size(np.shape(planes)) or "no array"))
+    if not isinstance(planes, np.ndarray):  # a zip, whatever it is called, is an archive of arrays
+        raise errors.Fail("%s is an archive, not a mean of C x H x W: give the mean's numbers" % path)
+    if planes.ndim not in (1, 3):
+        raise errors.Fail("%s holds an array of %s, not a mean of C x H x W: give the mean's numbers" % (path, _size(planes.shape)))
     return planes.reshape(len(planes), -1).mean(axis=1).astype(np.float32)
 
 

@@ -125,12 +125,10 @@ def as_exported(weights_path, lmdb):
     (None, 1, None), the data set's own, everywhere else: a network that was made for 36x36 would see half a face in crops of 48x48.
     """
     beside = os.path.dirname(weights_path)
-    if not (os.path.exists(os.path.join(beside, names.FACTS)) and os.path.exists(lmdb)):
+    about = names.facts(beside) if os.path.exists(os.path.join(beside, names.FACTS)) and os.path.exists(lmdb) else {}
+    if not about.get("resize") or about["resize"] == lmdbs.first(lmdb)[1][1]:
         return None, 1.0, None
-    about = names.facts(beside)
-    if about.get("resize") in (None, lmdbs.first(lmdb)[1][1]):
-        return None, 1.0, None
-    print("note: shown resized to %d, less the mean of %s, as %s says" % (about["resize"], about["name"], os.path.join(beside, names.FACTS)), file=sys.stderr)
+    print("note: the mean subtracted is the network's own, as %s says" % os.path.join(beside, names.FACTS), file=sys.stderr)
     return np.array(about["mean"], np.float32), about.get("scale", 1.0), about["resize"]
 
 
@@ -173,7 +171,7 @@ def main():
     parser.add_argument("--if-changed", action="store_true", help="leave a result of the same network and data as it is")
     args = parser.parse_args()
     shown = data.own_mean(args.mean), args.scale, args.resize
-    if (args.mean, args.scale, args.resize) == (None, 1, None):
+    if not args.mean and shown[1:] == (1, None):
         shown = as_exported(args.weights, os.path.join(args.data, args.split + "_lmdb"))
     out = args.out or os.path.dirname(args.weights) or "."
     made = os.path.join(out, "metrics_%s.json" % args.split)

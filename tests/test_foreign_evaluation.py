@@ -127,6 +127,12 @@ def test_a_mean_comes_as_numbers_or_as_any_file_of_it(tmp_path):
         np.testing.assert_array_equal(data.own_mean(words), np.float32([1.5, 5.5, 9.5]))
     assert data.own_mean(None) is None
     (tmp_path / "bad.npy").write_bytes(b"no array")
+    (tmp_path / "empty.npy").touch()
+    np.savez(str(tmp_path / "two"), picture)
+    (tmp_path / "two.npz").rename(tmp_path / "two.npy")
+    for name, said in (("empty", "damaged or no array"), ("two", "is an archive")):
+        with pytest.raises(errors.Fail, match=said):
+            data.own_mean([str(tmp_path / (name + ".npy"))])
     for words, said in ((["a"], "a is no mean: give a number"), (["1", "b"], "1 b is no mean"), ([str(tmp_path / "bad.npy")], "damaged or no array")):
         with pytest.raises(errors.Fail, match=said):
             data.own_mean(words)

@@ -75,7 +75,7 @@ def _write_pieces(source, folder):
         with open(os.path.join(folder, "%03d.npz" % next(numbers)), "wb") as f:
             f.write(files.npz(lengths=lengths, bytes=np.frombuffer(b"".join(b"".join(pair) for pair in records), np.uint8)))
 
-    with lmdbs.opened(source) as environment, environment.begin() as transaction:
+    with lmdbs.reading(source) as transaction:
         waiting, size = [], 0
         for key, value in transaction.cursor():
             if waiting and size + len(key) + len(value) > PIECE:

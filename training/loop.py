@@ -227,7 +227,7 @@ class Training:
         self.exploding = self.exploding + steps if loss > limit else 0
         if not math.isfinite(loss):
             self._fail("the loss is %s" % loss)
-        if self.exploding >= (EXPLODED_FOR if steps == 1 else max(EXPLODED_FOR, 2 * steps)):  # a mean may be one iteration's
+        if self.exploding >= max(EXPLODED_FOR, 2 * steps):  # a mean may be one iteration's
             self._fail("the loss exploded: above %.1f for %d iterations" % (limit, self.exploding))
 
     def _check_weights(self):

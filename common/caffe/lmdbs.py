@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import lmdb
 import numpy as np
@@ -28,7 +29,7 @@ def opened(path: str, readahead: bool = True) -> lmdb.Environment:
     try:
         environment = lmdb.open(path, readonly=True, lock=False, readahead=readahead)
     except lmdb.Error as mistake:
-        raise damaged(path, mistake) from None
+        raise _damaged(path, mistake) from None
     whole = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     if os.path.getsize(os.path.join(path, "data.mdb")) < whole:
         environment.close()
@@ -36,8 +37,17 @@ def opened(path: str, readahead: bool = True) -> lmdb.Environment:
     return environment
 
 
-def damaged(path: str, mistake: lmdb.Error) -> Damaged:
-    """What to raise where LMDB fails while it is read."""
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[lmdb.Transaction]:
+    """A transaction that reads the LMDB at `path`; Damaged where a page further on is, too."""
+    with opened(path) as environment, environment.begin() as transaction:
+        try:
+            yield transaction
+        except lmdb.Error as mistake:
+            raise _damaged(path, mistake) from None
+
+
+def _damaged(path: str, mistake: lmdb.Error) -> Damaged:
     return Damaged("%s is damaged (%s): %s" % (path, str(mistake).replace(path + ": ", ""), remedy(path)))
 
 
@@ -60,8 +70,8 @@ def count(path: str) -> int:
 
 def first(path: str) -> tuple[int, tuple]:
     """(images, C x H x W of the first) of the LMDB at `path`. Fail where it is empty."""
-    with opened(path) as environment, environment.begin() as transaction:
-        images = environment.stat()["entries"]
+    images = count(path)
+    with reading(path) as transaction:
         value = next(iter(transaction.cursor()), (None, None))[1]
     if not images:
         raise errors.Fail("%s is empty: %s" % (path, remedy(path)))
@@ -70,11 +80,8 @@ def first(path: str) -> tuple[int, tuple]:
 
 def read_images(folder: str, keys: Iterable[str]) -> np.ndarray:
     """The images of some keys (str) of an LMDB: uint8 N x C x H x W."""
-    with opened(folder) as env, env.begin() as transaction:
-        try:
-            found = [transaction.get(str(key).encode()) for key in keys]
-        except lmdb.Error as mistake:  # a page further on
-            raise damaged(folder, mistake) from None
+    with reading(folder) as transaction:
+        found = [transaction.get(str(key).encode()) for key in keys]
     if None in found:
         raise errors.Fail("%s has no image %s: the scores are of another LMDB; make them again with `make eval AGAIN=1`" % (folder, keys[found.index(None)]))
     return np.stack([binary.read_datum(value)[0] for value in found])

@@ -33,16 +33,17 @@ def folders(model, root="models"):
             "MODEL=%s is no exported network (no %s in it): %s"
             % (model, names.FACTS, "choose one of " + ", ".join(others) if others else "make one with `make export MODEL=...`")
         )
-    shown = [path for path in others if names.facts(path).get("output") != "logits"]
-    return [first] + [path for path in shown if not os.path.samefile(path, first)]
+    found = [first] + [path for path in others if not os.path.samefile(path, first)]
+    shown = [path for path in found if names.facts(path).get("output") != "logits"]
+    if first not in shown:
+        raise errors.Fail("%s ends in scores that are no probabilities: export it without LOGITS=1 for the page" % first)
+    return shown
 
 
 def offers(folder, place):
     """What the page lists for one network: a dict for each of its ONNX files. `place`: its folder in the page's addresses."""
     about = names.facts(folder)
     name, classes = about["name"], about["classes"]
-    if about.get("output") == "logits":
-        raise errors.Fail("%s ends in scores that are no probabilities: export it without LOGITS=1 for the page" % folder)
     there = [file for file in KINDS if os.path.isfile(os.path.join(folder, file))]
     if not there:
         raise errors.Fail("%s has no %s: make it again with `make export`" % (folder, names.FLOAT))

@@ -23,12 +23,11 @@ def compare_with_caffe(folder, part, again):
     """Hold the centre crops that Caffe's Data layer makes of the part's first images against testing's; how many."""
     caffe = load()
     path, mean_path = os.path.join(folder, part + "_lmdb"), os.path.join(folder, "mean.binaryproto")
-    with lmdbs.opened(path) as env, env.begin() as transaction:
-        count = min(COMPARED, env.stat()["entries"])
-        records = [binary.read_datum(value) for _, (_, value) in zip(range(count), transaction.cursor())]
+    with lmdbs.reading(path) as transaction:
+        records = [binary.read_datum(value) for _, (_, value) in zip(range(COMPARED), transaction.cursor())]
     images, labels = np.stack([image for image, _ in records]), [label for _, label in records]
     layer = m.LayerParameter(name="data", type="Data", top=["data", "label"])
-    layer.data_param.source, layer.data_param.backend, layer.data_param.batch_size = path, m.DataParameter.LMDB, count
+    layer.data_param.source, layer.data_param.backend, layer.data_param.batch_size = path, m.DataParameter.LMDB, len(records)
     layer.transform_param.crop_size, layer.transform_param.mean_file = facts.CROP, mean_path
     with tempfile.TemporaryDirectory() as temporary:
         prototxt = os.path.join(temporary, "data.prototxt")
@@ -38,7 +37,7 @@ def compare_with_caffe(folder, part, again):
     ours = crops.ten_crops(images, binary.read_mean(mean_path), facts.CROP)[:, crops.CENTRE]
     if not np.array_equal(net.blobs["data"].data, ours) or net.blobs["label"].data.astype(int).tolist() != labels:
         raise errors.Fail("%s: Caffe's Data layer gives other arrays than testing makes: %s" % (path, again))
-    return count
+    return len(records)
 
 
 @errors.main

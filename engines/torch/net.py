@@ -6,6 +6,7 @@ channels-last, which PyTorch's kernels prefer; blobs have Caffe's order.
 
 import math
 from collections import OrderedDict, namedtuple
+from itertools import compress
 
 import numpy as np
 import torch
@@ -46,15 +47,16 @@ class Blobs:
                 columns.append(np.stack([first] + [np.full(first.shape, x, np.float32) for x in _rules(layer, i)]))
                 columns.append(np.zeros((5, -first.size % ALIGNED), np.float32))
         sizes = [self.trials * math.prod(shape) for shapes in self.shapes.values() for shape in shapes]
-        # (numbers, whether they are a blob) of each piece of a flat tensor; the others lie between.
-        self.pieces = [piece for size in sizes for piece in ((size, True), (-size % ALIGNED, False)) if piece[0]]
+        # Numbers in each piece of a flat tensor, and whether it is a blob or what lies between two.
+        self.lengths = [n for size in sizes for n in (size, -size % ALIGNED) if n]
+        self.is_blob = [blob for size in sizes for blob in (True, False) if blob or -size % ALIGNED]
         table = torch.from_numpy(np.concatenate(columns, axis=1)).to(device)
         self.values, self.rates, self.decays, self.fractions, self.batch = (row.clone() for row in table)
         self.values.requires_grad_()
 
     def split(self, flat):
         """Layer name -> [views of `flat` (such as self.values), each trials x its blob's shape]."""
-        parts = (part for part, (_, is_blob) in zip(flat.split([size for size, _ in self.pieces]), self.pieces) if is_blob)
+        parts = compress(flat.split(self.lengths), self.is_blob)
         return {name: [next(parts).view(self.trials, *shape) for shape in shapes] for name, shapes in self.shapes.items()}
 
     @torch.no_grad()

@@ -103,7 +103,7 @@ class Faces:
         self.seed, self.augment, self.mixup = seed, recipe.augment, recipe.mixup
         self.batch_size, self.device = layer.data_param.batch_size, device
         source = layer.data_param.source
-        with lmdbs.opened(source) as environment, environment.begin() as transaction:
+        with lmdbs.reading(source) as transaction:
             first, self.keys = zip(*((binary.read_datum(value)[0][:1], key.decode()) for key, value in transaction.cursor()))  # three equal channels
         self.images = torch.from_numpy(np.stack(first)).to(device)
         self.targets = torch.from_numpy(votes.shares(_votes(source, len(first)))).to(device)
