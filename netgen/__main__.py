@@ -139,7 +139,7 @@ def write_recipes(root="", header=HEADER, put=text.write, recipes=recipe.RECIPES
 
 def _form(each):
     """A Recipe's network, as resnet.trunk takes it."""
-    return dict(widths=[each.width * times for times in (1, 2, 4)], stem=each.stem)
+    return dict(widths=[each.width * times for times in (1, 2, 4)], stem=each.stem, slope=each.slope, binomial=each.binomial, branches=each.branches)
 
 
 def write_rungs(root):

@@ -96,7 +96,9 @@ def _convolution(layer, bottoms):
     )
     demand(layer, min(kernel) > 0 and min(shape) > 0, "kernels that fit its %s" % "x".join(map(str, bottoms[0])))
     weights = p.num_output * channels // p.group * kernel[0] * kernel[1]
-    return shape, weights + p.bias_term * p.num_output, 0, weights * shape[1] * shape[2]
+    numbers, macs = weights + p.bias_term * p.num_output, weights * shape[1] * shape[2]
+    learned = not layer.param or any(each.lr_mult for each in layer.param)
+    return shape, numbers * learned, numbers * (not learned), macs
 
 
 def _inner_product(layer, bottoms):

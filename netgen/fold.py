@@ -2,7 +2,8 @@
 
 With the running mean u and variance v of a BatchNorm (its blobs divided by the third, the scale factor) and gamma, beta
 of the Scale behind it, gamma (Wx + b - u) / sqrt(v + eps) + beta is a convolution again: weights gW and bias
-g(b - u) + beta with g = gamma / sqrt(v + eps). In the TEST phase nothing else changes.
+g(b - u) + beta with g = gamma / sqrt(v + eps). In the TEST phase nothing else changes. And a sum of convolutions of one bottom
+is one convolution, whose kernel is the sum of theirs: a smaller one has zeros around it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from google.protobuf.message import Message
 
 from common.caffe import binary
 from common.caffe import messages as m
-from netgen import nets
+from netgen import describe, nets
 
 
 def fold(net: Message, model: Message) -> tuple[Message, Message]:
-    """(deploy net, caffemodel) with each BatchNorm and Scale folded into the Convolution or InnerProduct before it.
+    """(deploy net, caffemodel) with each BatchNorm and Scale folded into the Convolution or InnerProduct before it, and summed Convolutions in one.
 
     `net`: deploy NetParameter; `model`: NetParameter with its weights. Both are left as they are; two new ones come back. One that
     stands elsewhere, or whose statistics are the batch's own, stays as it is: the folded net scores as the other.
@@ -46,6 +47,7 @@ def fold(net: Message, model: Message) -> tuple[Message, Message]:
             (kept.convolution_param if layer.type == "Convolution" else kept.inner_product_param).bias_term = True
             if len(blobs[layer.name]) == 1:
                 blobs[layer.name].append(np.zeros(len(blobs[layer.name][0])))
+    folded = _without_branches(folded, blobs)
     return folded, _with_blobs(folded, blobs)
 
 
@@ -85,6 +87,62 @@ def _batch_norm(layer, blobs):
 def _scale(layer, blobs):
     gain = blobs[0].astype(np.float64)
     return gain, blobs[1].astype(np.float64) if len(blobs) == 2 else np.zeros_like(gain)
+
+
+def _without_branches(net, blobs):
+    """`net` with one Convolution for each sum of them; `blobs` (layer name -> weights, bias) follow."""
+    whole = m.NetParameter()
+    whole.CopyFrom(net)
+    del whole.layer[:]
+    for i, layer in enumerate(net.layer):
+        branches = _branches(whole, net, i)
+        if not branches:
+            whole.layer.add().CopyFrom(layer)
+            continue
+        kept = max(branches, key=_kernel)
+        for other in branches:
+            if other is not kept:
+                (kernel, bias), around = blobs.pop(other.name), (_kernel(kept) - _kernel(other)) // 2
+                blobs[kept.name] = [blobs[kept.name][0] + np.pad(kernel, [(0, 0)] * 2 + [(around, around)] * 2), blobs[kept.name][1] + bias]
+        kept.top[0] = layer.top[0]
+        remaining = [each for each in whole.layer if each.name == kept.name or each.name not in {other.name for other in branches}]
+        del whole.layer[:]
+        whole.layer.extend(remaining)
+    return whole
+
+
+def _branches(whole, net, i):
+    """The layers of `whole` whose sum layer `i` of `net` is, where one Convolution can do their work; otherwise []."""
+    layer, p = net.layer[i], net.layer[i].eltwise_param
+    if layer.type != "Eltwise" or p.operation != p.SUM or p.coeff:
+        return []
+    makers = [next((each for each in reversed(whole.layer) if top in each.top), None) for top in layer.bottom]
+    if any(each is None or each.type != "Convolution" for each in makers) or len({each.name for each in makers}) < len(makers):
+        return []
+    since = list(whole.layer)
+    while since[0].name not in {each.name for each in makers}:
+        del since[0]
+    others = [each for each in since if each.name not in {maker.name for maker in makers}]
+    read, made = {name for each in others for name in each.bottom}, {name for each in others for name in each.top}
+    tops = set(layer.bottom)
+    free = not tops & (read | made) and not {makers[0].bottom[0], layer.top[0]} & made and not any(_read_later(net, i, top) for top in tops - {layer.top[0]})
+    return makers if free and len({_geometry(each) for each in makers}) == 1 and all(_centred(each) for each in makers) else []
+
+
+def _geometry(layer):
+    p = layer.convolution_param
+    return layer.bottom[0], p.num_output, p.group, describe.sides(p, "stride", 1)
+
+
+def _centred(layer):
+    """Whether a Convolution's kernel is square, with a middle that lies on each pixel in turn."""
+    p, kernel = layer.convolution_param, _kernel(layer)
+    pads = describe.sides(p, "pad", 0), describe.sides(p, "kernel", 0), describe.sides(p, "dilation", 1)
+    return kernel % 2 == 1 and pads == ((kernel // 2,) * 2, (kernel,) * 2, (1, 1))
+
+
+def _kernel(layer):
+    return describe.sides(layer.convolution_param, "kernel", 0)[0]
 
 
 FOLDABLE = {"BatchNorm": _batch_norm, "Scale": _scale}

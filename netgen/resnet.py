@@ -99,6 +99,9 @@ def trunk(
     moving_average_fraction=None,
     widths=facts.WIDTHS,
     stem=1,
+    slope=0.0,
+    binomial=False,
+    branches=False,
 ):
     """Append everything from `bottom` to global_avg_pool to `net`; return the last top's name.
 
@@ -107,23 +110,29 @@ def trunk(
     The sister paper's form is relu_after_sum=False, conv_bias=True. `moving_average_fraction`: BatchNorm's; None is Caffe's
     default of 0.999, which averages over some 1,000 iterations and is too long a memory for runs shorter than that. `widths`:
     channels of the three groups; `stem`: stride of the first convolution.
+    Beyond the paper (paper/recipe.py): `slope`, of every ReLU below zero; `binomial`: maps are halved by a fixed filter before the
+    block that widens them, not by its strides; `branches`: a 1x1 convolution beside each 3x3 of a block (`netgen.fold` makes one of both).
     """
     start = len(net.layer)
     blocks = blocks_per_group(depth)
     if shortcut not in SHORTCUTS:
         raise errors.Fail("no shortcut %r: choose one of %s" % (shortcut, ", ".join(SHORTCUTS)))
     top = _conv(net, "first_conv", bottom, widths[0], 3, stem, conv_bias)
-    top = _relu(net, top)
+    top = _relu(net, top, slope)
+    convolve = _branched if branches else _conv
     for group, width in enumerate(widths):
         for block in range(blocks):
             name = "group%d_block%d_" % (group, block)
             doubles = group > 0 and block == 0
-            side = _shortcut(net, name, top, width, shortcut, conv_bias) if doubles else top
-            main = _conv(net, name + "conv0", top, width, 3, 2 if doubles else 1, conv_bias)
-            main = _conv(net, name + "conv1", _relu(net, main), width, 3, 1, conv_bias)
+            stride = 2 if doubles and not binomial else 1
+            if doubles and binomial:
+                top = _halved(net, name + "down", top, widths[group - 1])
+            side = _shortcut(net, name, top, width, shortcut, stride, conv_bias) if doubles else top
+            main = convolve(net, name + "conv0", top, width, 3, stride, conv_bias)
+            main = convolve(net, name + "conv1", _relu(net, main, slope), width, 3, 1, conv_bias)
             top = _layer(net, name + "sum", "Eltwise", [side, main], [name + "sum"]).top[0]
             if relu_after_sum:
-                top = _relu(net, top)
+                top = _relu(net, top, slope)
     pool = _layer(net, "global_avg_pool", "Pooling", [top], ["global_avg_pool"])
     pool.pooling_param.pool = m.PoolingParameter.AVE
     pool.pooling_param.global_pooling = True
@@ -167,9 +176,29 @@ def _conv(net, name, bottom, width, kernel, stride, bias):
     return name
 
 
-def _shortcut(net, name, bottom, width, kind, bias):
+def _branched(net, name, bottom, width, kernel, stride, bias):
+    """A convolution, and one of 1x1 beside it, each with its BatchNorm and Scale; their sum."""
+    tops = [_conv(net, each, bottom, width, side, stride, bias) for each, side in ((name, kernel), (name + "_point", 1))]
+    return _layer(net, name + "_both", "Eltwise", tops, [name + "_both"]).top[0]
+
+
+def _halved(net, name, bottom, channels):
+    """Every second pixel under 1 3 3 1 down and across: Caffe's bilinear filler at 4x4 makes it (times 4, which BatchNorm takes out); nothing learns it."""
+    layer = _layer(net, name, "Convolution", [bottom], [name])
+    layer.param.add(lr_mult=0, decay_mult=0)
+    parameter = layer.convolution_param
+    parameter.num_output = parameter.group = channels
+    parameter.bias_term = False
+    parameter.kernel_size.append(4)
+    parameter.stride.append(2)
+    parameter.pad.append(1)
+    parameter.weight_filler.type = "bilinear"
+    return name
+
+
+def _shortcut(net, name, bottom, width, kind, stride, bias):
     if kind != "identity":
-        return _conv(net, name + "proj", bottom, width, int(kind[0]), 2, bias)
+        return _conv(net, name + "proj", bottom, width, int(kind[0]) if stride > 1 else 1, stride, bias)
     half = _layer(net, name + "half", "Pooling", [bottom], [name + "half"]).pooling_param
     half.pool, half.kernel_size, half.stride = m.PoolingParameter.MAX, 1, 2
     half.round_mode = m.PoolingParameter.FLOOR
@@ -177,8 +206,10 @@ def _shortcut(net, name, bottom, width, kind, bias):
     return _layer(net, name + "widen", "Concat", [name + "half", name + "zeros"], [name + "widen"]).top[0]
 
 
-def _relu(net, top):
-    _layer(net, top + "_relu", "ReLU", [top], [top])
+def _relu(net, top, slope):
+    layer = _layer(net, top + "_relu", "ReLU", [top], [top])
+    if slope:
+        layer.relu_param.negative_slope = slope
     return top
 
 

@@ -12,7 +12,12 @@ from collections import namedtuple
 # images in pixels), one after the other: small images first, the same network, for less than half the cost of an epoch. stem: stride of
 # the first convolution. teaching: share of the target that a teacher's answer has, where a run is given one; the votes have the rest.
 # hard: the class of most votes is the whole target. mixup: alpha of the Beta by which two images and their targets are mixed, 0 for none.
-Recipe = namedtuple("Recipe", "name depth width epochs batch rate decay sides augment average stem teaching hard mixup", defaults=(False, 0.0))
+# slope, binomial, branches: of the network (netgen.resnet.trunk).
+Recipe = namedtuple(
+    "Recipe",
+    "name depth width epochs batch rate decay sides augment average stem teaching hard mixup slope binomial branches",
+    defaults=(False, 0.0, 0.0, False, False),
+)
 
 # Drawn anew for every image that is shown. degrees and zoom: either way; shift: share of the side; contrast: share, either way;
 # brightness: share of white, either way; erase: chance of one grey rectangle of up to `erased` of either side; blur: chance of a
@@ -58,6 +63,9 @@ RUNGS = {
         "growing": {"sides": ((0.6, 32), (1.0, 48))},
         "cifar10": {},
         "cifar100": {},
+        "leaky": {"slope": 0.1},
+        "binomial": {"binomial": True},
+        "branches": {"branches": True},
     }.items()
 }
 TAUGHT = ("small-taught",)

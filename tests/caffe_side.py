@@ -57,6 +57,8 @@ CASES = {
     "accuracy": 'bottom: "scores" bottom: "label" top: "x" type: "Accuracy"',
     "accuracy, top 3": 'bottom: "scores" bottom: "label" top: "x" type: "Accuracy" accuracy_param { top_k: 3 }',
 }
+FORMS = {"resnet8": {"shortcut": "identity"}, "resnet8_branches": {"branches": True, "binomial": True}}  # ResNet-8 in other forms than the paper's
+NETS = ("small", *FORMS, "resnet20", "resnet32")
 SOLVERS = {  # on the small net, one each of the policies
     "sgd fixed": 'type: "SGD" lr_policy: "fixed" base_lr: 0.02',
     "sgd step": 'type: "SGD" lr_policy: "step" stepsize: 30 gamma: 0.5 base_lr: 0.02',
@@ -129,8 +131,9 @@ def write_nets(folder):
     for depth in (20, 32):
         net = resnet.train_net(depth, "ferplus", 5, faces + "/train_lmdb", faces + "/valid_lmdb", faces + "/mean.binaryproto", BATCH, BATCH)
         text.write("%s/resnet%d.prototxt" % (folder, depth), net)
-    net = resnet.train_net(8, "ferplus", 5, faces + "/train_lmdb", faces + "/valid_lmdb", faces + "/mean.binaryproto", BATCH, BATCH, shortcut="identity")
-    text.write(folder + "/resnet8.prototxt", net)
+    for name, form in FORMS.items():
+        net = resnet.train_net(8, "ferplus", 5, faces + "/train_lmdb", faces + "/valid_lmdb", faces + "/mean.binaryproto", BATCH, BATCH, **form)
+        text.write("%s/%s.prototxt" % (folder, name), net)
     for name, fields in list(SOLVERS.items()) + [("resnet20", SOLVERS["nesterov multistep"].replace("0.05", "0.001"))]:
         solver = text_format.Parse(fields, m.SolverParameter())
         solver.net = folder + ("/resnet20.prototxt" if name == "resnet20" else "/small.prototxt")
@@ -262,7 +265,7 @@ def main(folder, *option):
     for name in CASES:
         for phase in (m.TRAIN, m.TEST):
             run_case(folder, name, phase)
-    for name in ("small", "resnet8", "resnet20", "resnet32"):
+    for name in NETS:
         run_net(folder, name)
     for name in list(SOLVERS) + ["resnet20"]:
         fresh = "%s/%s_fresh.caffemodel" % (folder, "resnet20" if name == "resnet20" else "small")

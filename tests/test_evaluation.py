@@ -64,7 +64,10 @@ def test_batches_show_every_image_once_in_key_order(ferplus):
     np.testing.assert_array_equal(np.concatenate([batch.labels for batch in found]), labels)
 
 
-@pytest.mark.parametrize("form", [{}, {"shortcut": "identity"}, {"relu_after_sum": False, "conv_bias": True}])
+FORMS = [{}, {"shortcut": "identity"}, {"relu_after_sum": False, "conv_bias": True}, {"slope": 0.1}, {"binomial": True}, {"branches": True, "stem": 2}]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_folded_net_scores_as_the_deploy_net(caffe, form):
     from engines.caffe.network import Network
 
@@ -72,6 +75,7 @@ def test_folded_net_scores_as_the_deploy_net(caffe, form):
     model = net_weights.random(net)
     folded, _ = fold.fold(net, model)
     assert not {"BatchNorm", "Scale"} & {layer.type for layer in folded.layer}
+    assert sum(layer.type == "Convolution" for layer in folded.layer) == 19 + 2 * ("shortcut" not in form) + 2 * ("binomial" in form)
     coarse = np.random.RandomState(1).randint(-120, 130, (30, 3, 4, 4))
     shown = np.kron(coarse, np.ones((8, 8))).astype(np.float32)
     plain, quick = (Network(net, model, folded=way).probabilities(shown) for way in (False, True))

@@ -3,12 +3,14 @@
 import glob
 import os
 
+import numpy as np
 import pytest
+from google.protobuf import text_format
 
 from common import errors
+from common.caffe import binary, text
 from common.caffe import messages as m
-from common.caffe import text
-from netgen import describe, resnet, solver
+from netgen import describe, fold, resnet, solver, weights
 from netgen.__main__ import main, write_all
 from paper import facts, ours
 
@@ -262,3 +264,40 @@ def test_the_papers_parts_as_printed_and_as_they_are():
     assert ours.FERPLUS_IMAGES == {"train": 26029, "valid": 3312, "test": 3274}
     assert ours.DATASETS["ferplus"]["valid"] == ours.FERPLUS_IMAGES["valid"]
     assert not any("test" in word for size in ours.DATASETS.values() for word in size)
+
+
+BRANCHES = """
+layer { name: "in" type: "Input" top: "a" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "three" type: "Convolution" bottom: "a" top: "x" convolution_param { num_output: 4 kernel_size: 3 pad: 1 %(three)s } }
+%(between)s
+layer { name: "one" type: "Convolution" bottom: "a" top: "y" convolution_param { num_output: 4 kernel_size: 1 bias_term: false %(one)s } }
+layer { name: "both" type: "Eltwise" bottom: "y" bottom: "x" top: "z" %(both)s }
+layer { name: "end" type: "InnerProduct" bottom: "z" top: "end" inner_product_param { num_output: 2 } }
+%(after)s
+"""
+
+
+@pytest.mark.parametrize(
+    "changed, one",
+    (
+        ({}, True),
+        ({"three": "stride: 2", "one": "stride: 2"}, True),
+        ({"between": 'layer { name: "r" type: "ReLU" bottom: "x" top: "x" }'}, False),
+        ({"between": 'layer { name: "r" type: "ReLU" bottom: "a" top: "a" }'}, False),
+        ({"between": 'layer { name: "p" type: "ReLU" bottom: "x" top: "p" }'}, False),
+        ({"both": "eltwise_param { coeff: 1 coeff: -1 }"}, False),
+        ({"both": "eltwise_param { operation: MAX }"}, False),
+        ({"after": 'layer { name: "later" type: "ReLU" bottom: "y" top: "later" }'}, False),
+    ),
+)
+def test_branches_become_one_convolution_where_their_sum_is_one(changed, one):
+    words = {**dict.fromkeys(("three", "between", "one", "both", "after"), ""), **changed}
+    net = text_format.Parse(BRANCHES % words, m.NetParameter())
+    folded, model = fold.fold(net, weights.random(net))
+    names = [layer.name for layer in folded.layer]
+    assert ("both" not in names and "one" not in names) == one and names[-1] == net.layer[-1].name
+    if one:
+        kernel, bias = binary.layers(model)["three"]
+        begun = binary.layers(weights.random(net))
+        np.testing.assert_allclose(kernel[:, :, 1, 1], begun["three"][0][:, :, 1, 1] + begun["one"][0][:, :, 0, 0], rtol=1e-6)
+        np.testing.assert_array_equal(kernel[:, :, 0], begun["three"][0][:, :, 0].astype(np.float32))

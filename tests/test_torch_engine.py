@@ -49,7 +49,7 @@ def layer(fields):
         ('type: "Eltwise" eltwise_param { operation: PROD }', "SUM"),
         ('type: "Scale" scale_param { axis: 0 }', "axis 1"),
         ('type: "BatchNorm" param { lr_mult: 1 }', "lr_mult: 0"),
-        ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "bilinear" } }', "filler bilinear"),
+        ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "positive_unitball" } }', "filler positive_unitball"),
         ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "gaussian" sparse: 3 } }', "no field sparse"),
         ('type: "ReLU" } layer { name: "b" type: "ReLU" bottom: "nowhere" top: "y"', "bottom nowhere"),
     ),

@@ -7,7 +7,14 @@ import numpy as np
 from common import errors
 from engines.torch import layers
 
-KNOWN = {"constant": {"value"}, "gaussian": {"mean", "std"}, "uniform": {"min", "max"}, "xavier": {"variance_norm"}, "msra": {"variance_norm"}}
+KNOWN = {
+    "constant": {"value"},
+    "gaussian": {"mean", "std"},
+    "uniform": {"min", "max"},
+    "xavier": {"variance_norm"},
+    "msra": {"variance_norm"},
+    "bilinear": set(),
+}
 
 
 def fill(shape, filler, draw, where):
@@ -24,9 +31,20 @@ def fill(shape, filler, draw, where):
     elif filler.type == "xavier":
         limit = math.sqrt(3 / _fan(shape, filler))
         values = draw.uniform(-limit, limit, shape)
+    elif filler.type == "bilinear":
+        values = np.broadcast_to(_bilinear(shape, where), shape)
     else:
         values = draw.normal(0, math.sqrt(2 / _fan(shape, filler)), shape)
     return values.astype(np.float32)
+
+
+def _bilinear(shape, where):
+    """Side x side: the weights by which Caffe enlarges a map, 0.25 0.75 0.75 0.25 along either axis of 4x4."""
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise errors.Fail("%s: filler bilinear wants a square kernel, not a blob of %s" % (where, "x".join(map(str, shape))))
+    half = math.ceil(shape[3] / 2)
+    along = 1 - abs(np.arange(shape[3]) / half - (2 * half - 1 - half % 2) / (2 * half))
+    return np.outer(along, along)
 
 
 def _fan(shape, filler):
