@@ -7,7 +7,7 @@
 check: ## lint, and the fast tests that need neither Caffe nor PyTorch (75 seconds; TESTS=tests/test_netgen.py: a part)
 	@bash env/run --check -m ruff check
 	@bash env/run --check -m ruff format --check --quiet || { echo 'error: these files are not as `ruff format` writes them: run it' >&2; exit 1; }
-	@bash env/run --check -m pytest -q -m 'not caffe and not torch and not slow and not network' $(TESTS)
+	@bash env/run --check -m pytest -q -m 'not caffe and not torch and not slow and not network' $(or $(TESTS),-n auto --dist worksteal)
 
 TORCH_TESTS  := tests/test_torch_engine.py tests/test_torch_parity.py tests/test_recipe.py tests/test_tensorboard.py tests/test_pipeline.py
 DEPLOY_TESTS := tests/test_deploy.py tests/test_runtimes.py tests/test_foreign_nets.py tests/test_deploy_predict.py tests/test_deploy_video.py tests/test_predictor.py tests/test_serve.py tests/test_package.py

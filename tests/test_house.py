@@ -18,7 +18,7 @@ BESIDE = {("common", "paper"), ("common", "fer_lite")}
 
 
 def modules():
-    return [path for folder in FLOOR for path in glob.glob(os.path.join(ROOT, folder, "**", "*.py"), recursive=True) if "node_modules" not in path]
+    return sorted(path for folder in FLOOR for path in glob.glob(os.path.join(ROOT, folder, "**", "*.py"), recursive=True) if "node_modules" not in path)
 
 
 def imports(path):
