@@ -68,6 +68,26 @@ RUNGS = {
         "branches": {"branches": True},
     }.items()
 }
+SAID = {  # in a picture
+    "taught": "a teacher, 0.7 of the target",
+    "hard": "the class of most votes alone",
+    "mirror": "no alteration but mirror",
+    "last": "the last weights, no average",
+    "degraded": "blur, JPEG, a quarter each",
+    "side32": "32x32 pixels",
+    "mixup": "mixup 0.1",
+    "erase": "erasing, a quarter",
+    "deeper": "ResNet-20, width 9",
+    "shallower": "ResNet-8, width 16",
+    "strong": "the alterations of `best`",
+    "decay": "weight decay 5e-4",
+    "growing": "32x32 for the first 60%",
+    "cifar10": "begun from CIFAR-10",
+    "cifar100": "begun from CIFAR-100",
+    "leaky": "leaky ReLU, 0.1",
+    "binomial": "binomial halving",
+    "branches": "1x1 branches, folded",
+}
 TAUGHT = ("small-taught",)
 TRANSFERRED = {"small-cifar10": "cifar10", "small-cifar100": "cifar100"}  # rung -> the source that its network was pretrained on
 LADDER_PRETRAIN_EPOCHS = 20

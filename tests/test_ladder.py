@@ -95,6 +95,21 @@ def test_what_is_finished_is_kept_and_shown(work, monkeypatch, capsys):
     assert not command(monkeypatch, "--csv", "l.csv") and capsys.readouterr().out == said
 
 
+def test_a_picture_of_the_ladder(work, monkeypatch, capsys, tmp_path):
+    assert not command(monkeypatch, "--csv", "l.csv", "--work", work, "--figure", "l.png")
+    assert capsys.readouterr().out.endswith("wrote l.png\n")
+    first = open("l.png", "rb").read()
+    assert first[:4] == b"\x89PNG" and set(recipe.SAID) == {rung[len("small-") :] for rung in RUNGS[1:]}
+    assert not command(monkeypatch, "--csv", "l.csv", "--figure", "l.png") and open("l.png", "rb").read() == first
+    os.remove("l.png")
+    capsys.readouterr()
+    lines = open("l.csv").read()
+    open("l.csv", "w").write(lines.replace("small-base", "small-hard"))
+    assert (
+        command(monkeypatch, "--csv", "l.csv", "--figure", "l.png") == 1 and "make study OF=ladder" in capsys.readouterr().err and not os.path.exists("l.png")
+    )
+
+
 def test_what_is_missing_becomes_rules_whose_teacher_comes_first(work, monkeypatch):
     args = SimpleNamespace(work=work, data="data", teacher="models/resnet20_votes", engine="torch", python="python3", rules="rules.mk")
     ladder.write_rules(args, [("small-taught", 1), ("small-side32", 1)])

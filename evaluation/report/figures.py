@@ -172,6 +172,26 @@ def density_bars(ax, bars):
     _bare(ax)
 
 
+def differences(ax: plt.Axes, rungs: Sequence[tuple[str, Sequence[tuple[float, float]]]], base: Sequence[tuple[float, float]]) -> None:
+    """Draw what each change adds to a base, in points: a dot for each run with one crop, a ring with the mirrored pair.
+
+    `rungs`: [(name, [(one crop, mirrored pair) of each run])], from the top; `base`: the same of the base's runs, beside their own mean. What
+    lies in the grey band, no further out than the base's own runs, is noise.
+    """
+    ones, pairs = zip(*base)
+    ax.axvspan(min(ones + pairs), max(ones + pairs), color=_theme.pale, linewidth=0)
+    ax.axvline(0, color=_theme.grey, linewidth=1)
+    for number, (colour, filled, label) in enumerate(((_theme.bars[0], True, "one crop"), (_theme.bars[2], False, "mirrored pair"))):
+        points = [(run[number], place + 0.16 * (2 * number - 1)) for place, (_, runs) in enumerate(rungs) for run in runs]
+        ax.scatter(*zip(*points), s=30, color=colour if filled else _theme.paper, edgecolors=colour, linewidths=1.4, label=label, zorder=3, clip_on=False)
+    ax.set_yticks(range(len(rungs)))
+    ax.set_yticklabels([name for name, _ in rungs])
+    ax.set_ylim(len(rungs) - 0.5, -0.5)
+    ax.set_xlabel("points beside the mean of the bases")
+    ax.legend(frameon=False, loc="upper left")
+    _bare(ax)
+
+
 def reliability(ax, bins, ece):
     """Draw a reliability diagram: accuracy against confidence, each point as large as its share of the images.
 

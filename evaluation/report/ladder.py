@@ -2,6 +2,7 @@
 
     python3 -m evaluation.report.ladder                         the table, from the CSV alone
     python3 -m evaluation.report.ladder --work ladder ...       collect from the runs there first
+    python3 -m evaluation.report.ladder --figure docs/results/ladder.png    the table, and a picture of it
     python3 -m evaluation.report.ladder --work ladder --rules ladder/rules.mk ...     and write the rules of what is missing, for make
 
 Rungs and seeds are paper/recipe.py's. Accuracies are by FER+'s own majority rule on PublicTest, of one crop and of the mirrored pair.
@@ -11,10 +12,10 @@ import csv
 import os
 import statistics
 
-from common import built, errors, runs
+from common import built, errors, files, runs
 from common import scores as scores_file
 from evaluation import votes
-from evaluation.report import rules, table
+from evaluation.report import figures, rules, table
 from paper import recipe
 
 COLUMNS = ("rung", "seed", "epochs", "one_crop", "pair", "n", "engine", "commit", "minutes")
@@ -64,7 +65,7 @@ def _line(made, data, rung, seed):
     kept = runs.read(made) if os.path.isdir(made) else {}
     if kept.get("state") != "finished" or not os.path.exists(scores):
         return None
-    figures = next(each for each in votes.figures(scores_file.read(scores), data) if each["rule"] == votes.FERPLUS)
+    judged = next(each for each in votes.figures(scores_file.read(scores), data) if each["rule"] == votes.FERPLUS)
     return dict(
         zip(
             COLUMNS,
@@ -72,9 +73,9 @@ def _line(made, data, rung, seed):
                 rung,
                 str(seed),
                 str(recipe.RUNGS[rung].epochs),
-                rules.percent(figures["one_crop"]),
-                rules.percent(figures["ten_crops"]),
-                str(figures["n"]),
+                rules.percent(judged["one_crop"]),
+                rules.percent(judged["ten_crops"]),
+                str(judged["n"]),
                 kept["inputs"]["engine"],
                 str(kept["sessions"][-1]["git_commit"]),
                 rules.minutes(kept),
@@ -153,8 +154,7 @@ def report(lines):
     whole = table.Table(
         "ladder",
         "The ladder of paper/recipe.py (docs/decisions.md, 2)",
-        "accuracy in percent, PublicTest, FER+'s majority, n = %s; %d epochs"
-        % (", ".join(sorted({line["n"] for line in lines.values()})) or "-", recipe.LADDER_EPOCHS),
+        "accuracy in percent, PublicTest, FER+'s majority, n = %s; %d epochs" % (_n(lines), recipe.LADDER_EPOCHS),
         columns,
         body,
         [],
@@ -168,11 +168,44 @@ def _beside(value, mean):
     return None if mean is None else "%+.2f" % (float(value) - mean)
 
 
+def draw(lines, path):
+    """Write the picture of the ladder, its rungs by what they add with one crop, to the PNG `path`. Fail where no base was run."""
+    found = {}
+    for (rung, _), line in lines.items():
+        found.setdefault(rung, []).append((float(line["one_crop"]), float(line["pair"])))
+    base = found.pop(next(iter(recipe.RUNGS)), None)
+    if not base or not found:
+        raise errors.Fail("no picture of a ladder without its base and a rung: run `make study OF=ladder`")
+    means = [statistics.mean(each) for each in zip(*base)]
+    beside = {rung: [tuple(value - mean for value, mean in zip(run, means)) for run in each] for rung, each in found.items()}
+    order = sorted(beside, key=lambda rung: -statistics.mean(one for one, _ in beside[rung]))
+    with figures.style(), files.replacing(path) as temporary:
+        figure, ax = figures.plt.subplots(figsize=(7.5, 1.2 + 0.32 * len(order)))
+        own = [tuple(value - mean for value, mean in zip(run, means)) for run in base]
+        figures.differences(ax, [(recipe.SAID[rung.split("-", 1)[1]], beside[rung]) for rung in order], own)
+        ax.set_title(
+            "What one change adds to `small` in %d epochs\n(grey: between its own %d seeds; PublicTest, n = %s)" % (recipe.LADDER_EPOCHS, len(base), _n(lines)),
+            loc="left",
+        )
+        figure.tight_layout()
+        figure.savefig(temporary, format="png", dpi=110)
+        figures.plt.close(figure)
+
+
+def _n(lines):
+    return ", ".join(sorted({"{:,}".format(int(line["n"])) for line in lines.values()})) or "-"
+
+
 @errors.main
 def main():
     parser = rules.options("ladder", __doc__)
     parser.add_argument("--teacher", default="models/resnet20_votes", help="the network that teaches (default: %(default)s)")
-    rules.run(parser.parse_args(), read, lambda args, lines: collect(args.work, args.data, lines), write, write_missing, report)
+    parser.add_argument("--figure", metavar="PNG", help="draw the table too")
+    args = parser.parse_args()
+    rules.run(args, read, lambda args, lines: collect(args.work, args.data, lines), write, write_missing, report)
+    if args.figure:
+        draw(read(args.csv), args.figure)
+        print("wrote " + args.figure)
 
 
 if __name__ == "__main__":
