@@ -1,6 +1,6 @@
 """Write every train net, deploy net and solver of the paper: `make prototxt`.
 
-prototxt/resnet20_cifar10_train.prototxt, ..._deploy.prototxt     for both depths, the five sources and FER+
+prototxt/resnet20_cifar10_train.prototxt, ..._deploy.prototxt     for both depths, the five sources and FER+ (with ..._scratch_train, where that differs)
 solvers/resnet20_cifar10.prototxt                                 pretraining
 solvers/resnet20_ferplus_finetune.prototxt, ..._scratch.prototxt  FER+
 prototxt/best_train.prototxt, ..._deploy.prototxt, solvers/best.prototxt, and so on    beyond the paper: RECIPES of paper/recipe.py
@@ -31,6 +31,7 @@ def write_all(
     ferplus_epochs=facts.FINETUNE_EPOCHS,
     pretrain_batch=ours.PRETRAIN_BATCH,
     ferplus_batch=ours.FERPLUS_BATCH,
+    scratch_batch=None,
     rates=RATES,
     decay=ours.WEIGHT_DECAY,
     mirror=MIRRORED,
@@ -44,9 +45,10 @@ def write_all(
     """Write all nets and solvers under the folder `root`; paths inside them begin with `root` too.
 
     `datasets`: name -> dict(classes, train, valid, valid_batch), FER+ among them; `pretrain_epochs`: source -> epochs;
-    `pretrain_batch`, `ferplus_batch`: images of a training batch; `rates`: pretrain, finetune, scratch; `decay`: weight decay;
+    `pretrain_batch`, `ferplus_batch`: images of a training batch; `scratch_batch`: on FER+ from random weights (None: `ferplus_batch`);
+    `rates`: pretrain, finetune, scratch; `decay`: weight decay;
     `mirror`: which of MIRRORS mirror while training; `mean_value`: subtracted in pretraining in place of the set's mean (FER+'s
-    tests read its mean from a file); `final_rate`: of FER+'s new layer beside the rest; `form`: of the network (resnet.trunk);
+    tests read its mean from a file); `final_rate`: of FER+'s new layer beside the rest, where it is fine-tuned; `form`: of the network (resnet.trunk);
     `recipes`: those beyond the paper; `put`: takes (path, message, header), text.write or held. Returns the paths written.
     """
     written, form = [], dict(form)
@@ -56,47 +58,44 @@ def write_all(
         put(written[-1], message, header)
         return written[-1]
 
+    def write_step(depth, dataset, step, batch, final, net, epochs):
+        """A step's train net, unless another's (`net`, a path) is the same, and its solver; the net's path."""
+        size, ferplus, data = datasets[dataset], dataset == "ferplus", os.path.join(root, "data", dataset)
+        stem = "resnet%d_%s" % (depth, dataset)
+        named = stem + ("_" + step if ferplus else "")
+        net = net or write(
+            "prototxt/%s_train.prototxt" % (named if step == "scratch" else stem),
+            resnet.train_net(
+                depth,
+                dataset,
+                size["classes"],
+                os.path.join(data, "train_lmdb"),
+                os.path.join(data, "valid_lmdb" if ferplus else "test_lmdb"),
+                os.path.join(data, "mean.binaryproto") if mean_value is None or ferplus else mean_value,
+                batch,
+                size["valid_batch"],
+                ("ferplus" if ferplus else "pretrain") in mirror,
+                final,
+                **form,
+            ),
+        )
+        solve = SOLVERS[step](
+            net, os.path.join(root, "runs", named), size["train"], size["valid"], size["valid_batch"], epochs=epochs, batch=batch, rate=rates[step], decay=decay
+        )
+        write("solvers/%s.prototxt" % named, solve)
+        return net
+
+    scratch_batch = scratch_batch or ferplus_batch
     for depth in depths:
         for dataset, size in datasets.items():
-            stem = "resnet%d_%s" % (depth, dataset)
-            data = os.path.join(root, "data", dataset)
-            step, batch, valid = ("ferplus", ferplus_batch, "valid_lmdb") if dataset == "ferplus" else ("pretrain", pretrain_batch, "test_lmdb")
-            write("prototxt/%s_deploy.prototxt" % stem, resnet.deploy_net(depth, dataset, size["classes"], **form))
-            net = write(
-                "prototxt/%s_train.prototxt" % stem,
-                resnet.train_net(
-                    depth,
-                    dataset,
-                    size["classes"],
-                    os.path.join(data, "train_lmdb"),
-                    os.path.join(data, valid),
-                    os.path.join(data, "mean.binaryproto") if mean_value is None or step == "ferplus" else mean_value,
-                    batch,
-                    size["valid_batch"],
-                    step in mirror,
-                    final_rate if step == "ferplus" else 1,
-                    **form,
-                ),
-            )
-            for name, make in SOLVERS.items():
-                if (step == "pretrain") != (name == "pretrain"):
-                    continue
-                ending = "" if name == "pretrain" else "_" + name
-                epochs = pretrain_epochs[dataset] if name == "pretrain" else ferplus_epochs
-                write(
-                    "solvers/%s%s.prototxt" % (stem, ending),
-                    make(
-                        net,
-                        os.path.join(root, "runs", stem + ending),
-                        size["train"],
-                        size["valid"],
-                        size["valid_batch"],
-                        epochs=epochs,
-                        batch=batch,
-                        rate=rates[name],
-                        decay=decay,
-                    ),
-                )
+            write("prototxt/resnet%d_%s_deploy.prototxt" % (depth, dataset), resnet.deploy_net(depth, dataset, size["classes"], **form))
+            if dataset != "ferplus":
+                write_step(depth, dataset, "pretrain", pretrain_batch, 1, None, pretrain_epochs[dataset])
+                continue
+            net = write_step(depth, dataset, "finetune", ferplus_batch, final_rate, None, ferplus_epochs)
+            # From scratch every layer is new, so that none learns faster than another.
+            same = (scratch_batch, 1) == (ferplus_batch, final_rate)
+            write_step(depth, dataset, "scratch", scratch_batch, 1, net if same else None, ferplus_epochs)
     return written + write_recipes(root, header, put, recipes)
 
 
@@ -171,6 +170,7 @@ def main():
     parser.add_argument("--conv-bias", action="store_true", help="the sister paper's form")
     parser.add_argument("--pretrain-batch", type=int, default=ours.PRETRAIN_BATCH, help="images of a batch in pretraining (default: %(default)s)")
     parser.add_argument("--ferplus-batch", type=int, default=ours.FERPLUS_BATCH, help="and on FER+ (default: %(default)s)")
+    parser.add_argument("--scratch-batch", type=int, help="and on FER+ from scratch (default: that of --ferplus-batch)")
     parser.add_argument(
         "--rates",
         type=_rate,
@@ -187,13 +187,14 @@ def main():
         type=_number,
         default=ours.FINAL_RATE,
         metavar="TIMES",
-        help="FER+'s new layer learns so many times as fast as the rest (default: %(default)s)",
+        help="where it is fine-tuned, FER+'s new layer learns so many times as fast as the rest (default: %(default)s)",
     )
     parser.add_argument("--rungs", action="store_true", help="write those of the recipe's ladder alone (paper/recipe.py)")
     parser.add_argument("--if-missing", action="store_true", help="write only what is missing; what is there must be of these options")
     args = parser.parse_args()
-    if min(args.pretrain_batch, args.ferplus_batch) < 1:
-        raise errors.Fail("a batch has at least one image, not %d" % min(args.pretrain_batch, args.ferplus_batch))
+    smallest = min(batch for batch in (args.pretrain_batch, args.ferplus_batch, args.scratch_batch) if batch is not None)
+    if smallest < 1:
+        raise errors.Fail("a batch has at least one image, not %d" % smallest)
     if args.rungs:
         write_rungs(args.root)
         return
@@ -203,6 +204,7 @@ def main():
         args.depths,
         pretrain_batch=args.pretrain_batch,
         ferplus_batch=args.ferplus_batch,
+        scratch_batch=args.scratch_batch,
         rates=dict(RATES, **dict(args.rates)),
         decay=args.decay,
         mirror=args.mirror,

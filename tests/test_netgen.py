@@ -253,7 +253,12 @@ def test_other_batches_and_rates_by_the_command(tmp_path, monkeypatch, capsys):
         assert batch == (16 if "ferplus" in name else 64)
         if "ferplus" in name:  # as many epochs as the paper's
             assert made.max_iter * batch == facts.FINETUNE_EPOCHS * ours.DATASETS["ferplus"]["train"]
-    for wrong, said in ((["--ferplus-batch", "0"], "not 0"), (["--rates", "scratch"], "scratch is not"), (["--rates", "warm=1"], "warm=1 is not")):
+    for wrong, said in (
+        (["--ferplus-batch", "0"], "not 0"),
+        (["--scratch-batch", "0"], "not 0"),
+        (["--rates", "scratch"], "scratch is not"),
+        (["--rates", "warm=1"], "warm=1 is not"),
+    ):
         assert command(*wrong) in (1, 2)
         assert said in capsys.readouterr().err.strip().splitlines()[-1]
 

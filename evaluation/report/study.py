@@ -218,6 +218,7 @@ def netgen_options(reading):
     mirrors = [step for step, mirrored in (("pretrain", reading.pretrain_mirror), ("ferplus", reading.ferplus_mirror)) if mirrored]
     words = [] if reading.relu_after_sum else ["--no-relu-after-sum"]
     words += ["--decay", reading.decay, "--pretrain-batch", reading.pretrain_batch, "--ferplus-batch", reading.ferplus_batch]
+    words += ["--scratch-batch", reading.scratch_batch] if reading.scratch_batch != reading.ferplus_batch else []
     words += ["--final-rate", reading.final_rate] + (["--mean-value", reading.mean] if not isinstance(reading.mean, str) else [])
     return [str(word) for word in words + ["--mirror"] + mirrors]
 
