@@ -3,8 +3,8 @@
 ## Development
 .PHONY: check test test-gpu gpu-check bench bench-predict clean
 
-# What a change must pass before anything else: any Python from 3.9 on (CHECK_PYTHON), and 75 seconds.
-check: ## lint, and the fast tests that need neither Caffe nor PyTorch (75 seconds; TESTS=tests/test_netgen.py: a part)
+# What a change must pass before anything else: any Python from 3.9 on (CHECK_PYTHON), and 50 seconds.
+check: ## lint, and the fast tests that need neither Caffe nor PyTorch (50 seconds; TESTS=tests/test_netgen.py: a part)
 	@bash env/run --check -m ruff check
 	@bash env/run --check -m ruff format --check --quiet || { echo 'error: these files are not as `ruff format` writes them: run it' >&2; exit 1; }
 	@bash env/run --check -m pytest -q -m 'not caffe and not torch and not slow and not network' $(or $(TESTS),-n auto --dist worksteal)
