@@ -213,10 +213,11 @@ def _stands(detector, pictures, x, y, size, score, level=False):
         return max(rows, key=lambda row: row[14] - abs(row[:2] + row[2:4] / 2 - LOCAL / 2).max() / LOCAL, default=None)
 
     around = views(image, x, y, AROUND * size, LOCAL)
-    row = look(around, 0)
-    if row is not None and row[14] >= SURE and abs(_roll(row)) < LEVEL and not level:
+    first = look(around, 0)
+    if not level and first is not None and first[14] >= SURE and abs(_roll(first)) < LEVEL:
         return None
-    looks = [(row[14], roll, row) for roll in range(0, 360, STEP) for row in [look(around, roll)] if row is not None]
+    rows = [(0, first)] + [(roll, look(around, roll)) for roll in range(STEP, 360, STEP)]
+    looks = [(row[14], roll, row) for roll, row in rows if row is not None]
     if not looks:
         return None
     best, roll, row = max(looks, key=lambda each: each[0])

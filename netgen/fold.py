@@ -8,6 +8,8 @@ is one convolution, whose kernel is the sum of theirs: a smaller one has zeros a
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from google.protobuf.message import Message
 
@@ -100,14 +102,11 @@ def _without_branches(net, blobs):
             whole.layer.add().CopyFrom(layer)
             continue
         kept = max(branches, key=_kernel)
-        for other in branches:
-            if other is not kept:
-                (kernel, bias), around = blobs.pop(other.name), (_kernel(kept) - _kernel(other)) // 2
-                blobs[kept.name] = [blobs[kept.name][0] + np.pad(kernel, [(0, 0)] * 2 + [(around, around)] * 2), blobs[kept.name][1] + bias]
         kept.top[0] = layer.top[0]
-        remaining = [each for each in whole.layer if each.name == kept.name or each.name not in {other.name for other in branches}]
-        del whole.layer[:]
-        whole.layer.extend(remaining)
+        for other in (each for each in branches if each is not kept):
+            (kernel, bias), around = blobs.pop(other.name), (_kernel(kept) - _kernel(other)) // 2
+            blobs[kept.name] = [blobs[kept.name][0] + np.pad(kernel, [(0, 0)] * 2 + [(around, around)] * 2), blobs[kept.name][1] + bias]
+            whole.layer.remove(other)
     return whole
 
 
@@ -117,16 +116,15 @@ def _branches(whole, net, i):
     if layer.type != "Eltwise" or p.operation != p.SUM or p.coeff:
         return []
     makers = [next((each for each in reversed(whole.layer) if top in each.top), None) for top in layer.bottom]
-    if any(each is None or each.type != "Convolution" for each in makers) or len({each.name for each in makers}) < len(makers):
+    if any(each is None or each.type != "Convolution" for each in makers) or len(set(layer.bottom)) < len(makers):
         return []
-    since = list(whole.layer)
-    while since[0].name not in {each.name for each in makers}:
-        del since[0]
-    others = [each for each in since if each.name not in {maker.name for maker in makers}]
+    alike = len({_geometry(each) for each in makers}) == 1 and all(map(_centred, makers))
+    since = itertools.dropwhile(lambda each: each not in makers, whole.layer)
+    others = [each for each in since if each not in makers]  # what they leave as it is, and do not read, may stand between
     read, made = {name for each in others for name in each.bottom}, {name for each in others for name in each.top}
     tops = set(layer.bottom)
     free = not tops & (read | made) and not {makers[0].bottom[0], layer.top[0]} & made and not any(_read_later(net, i, top) for top in tops - {layer.top[0]})
-    return makers if free and len({_geometry(each) for each in makers}) == 1 and all(_centred(each) for each in makers) else []
+    return makers if alike and free else []
 
 
 def _geometry(layer):

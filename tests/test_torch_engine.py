@@ -50,6 +50,7 @@ def layer(fields):
         ('type: "Scale" scale_param { axis: 0 }', "axis 1"),
         ('type: "BatchNorm" param { lr_mult: 1 }', "lr_mult: 0"),
         ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "positive_unitball" } }', "filler positive_unitball"),
+        ('type: "Convolution" convolution_param { num_output: 2 kernel_h: 3 kernel_w: 2 weight_filler { type: "bilinear" } }', "square kernel"),
         ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "gaussian" sparse: 3 } }', "no field sparse"),
         ('type: "ReLU" } layer { name: "b" type: "ReLU" bottom: "nowhere" top: "y"', "bottom nowhere"),
     ),

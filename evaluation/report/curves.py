@@ -7,20 +7,17 @@ python3 -m evaluation.report.curves RUN RUN ... --out results/curves.png     all
 import argparse
 import os
 
-from common import errors, files, runs
+from common import errors, runs
 from evaluation.report import figures
 
 PANELS = (("loss", "training loss", "log"), ("rate", "learning rate", "log"), ("validation_accuracy", "validation accuracy (%)", "linear"))
-DPI = 110
 LEGEND_FOR = 12  # more runs than that have no legend: it would hide them
 
 
 def draw(logs, path):
     """Write a picture of `logs`, [(name, rows of runs.read_log)], to the PNG `path`."""
-    with figures.style(), files.replacing(path) as temporary:
-        figure = compose(logs)
-        figure.savefig(temporary, format="png", dpi=DPI)
-        figures.plt.close(figure)
+    with figures.style():
+        figures.save(compose(logs), path)
 
 
 def compose(logs):

@@ -15,6 +15,8 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import PercentFormatter
 
+from common import files
+
 # What a theme decides: ink, lines, faint lines, paper, the end of the confusion matrix's colours, right, wrong, bars.
 Theme = namedtuple("Theme", "ink grey pale paper full right wrong bars")
 LIGHT = Theme("#222222", "#6b6b6b", "#d9d9d9", "#ffffff", "#08519c", "#00795a", "#c44900", ("#0072b2", "#8c8c8c", "#e69f00", "#cc79a7"))
@@ -28,6 +30,7 @@ FONT = {
     "svg.fonttype": "none",
     "svg.hashsalt": "fer-lite",  # the same figure gives the same bytes
 }
+DPI = 110  # of a PNG
 _theme = LIGHT
 
 
@@ -52,6 +55,13 @@ def style(theme: Theme = LIGHT) -> Iterator[None]:
             yield
     finally:
         _theme = before
+
+
+def save(figure: plt.Figure, path: str) -> None:
+    """Write a figure to the PNG `path`, whole or not at all, and close it. Within `style`, whose paper it has."""
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)
+    plt.close(figure)
 
 
 def confusion_matrix(ax: plt.Axes, counts: np.ndarray, classes: Sequence[str], annotate: str = "counts") -> None:

@@ -12,13 +12,14 @@ import csv
 import os
 import statistics
 
-from common import built, errors, files, runs
+from common import built, errors, runs
 from common import scores as scores_file
 from evaluation import votes
 from evaluation.report import figures, rules, table
 from paper import recipe
 
 COLUMNS = ("rung", "seed", "epochs", "one_crop", "pair", "n", "engine", "commit", "minutes")
+BASE = next(iter(recipe.RUNGS))
 SPLIT = "valid"  # PublicTest; PrivateTest is not looked at
 
 
@@ -142,10 +143,7 @@ def _transferred(makefile, root, rung, nets):
 
 def report(lines):
     """Every run's line beside the mean of the base's, as text."""
-    base = next(iter(recipe.RUNGS))
-    means = [
-        statistics.mean(float(line[name]) for (rung, _), line in lines.items() if rung == base) if (base, 1) in lines else None for name in ("one_crop", "pair")
-    ]
+    means = _means(lines)
     columns = [table.column(name) for name in ("rung", "seed", "one crop", "beside the base", "mirrored pair", "beside", "minutes")]
     body = [
         [rung, seed, line["one_crop"], _beside(line["one_crop"], means[0]), line["pair"], _beside(line["pair"], means[1]), line["minutes"]]
@@ -164,32 +162,34 @@ def report(lines):
     return table.to_text(whole).rstrip() + ("\n\nmissing: %s (`make study OF=ladder`)" % ", ".join(missing) if missing else "")
 
 
+def _means(lines):
+    """(one crop, mirrored pair) of the base, each the mean of its runs; None of a ladder without it."""
+    runs_ = [line for (rung, _), line in lines.items() if rung == BASE]
+    return [statistics.mean(float(line[name]) for line in runs_) if runs_ else None for name in ("one_crop", "pair")]
+
+
 def _beside(value, mean):
     return None if mean is None else "%+.2f" % (float(value) - mean)
 
 
 def draw(lines, path):
     """Write the picture of the ladder, its rungs by what they add with one crop, to the PNG `path`. Fail where no base was run."""
-    found = {}
+    beside, means = {}, _means(lines)
     for (rung, _), line in lines.items():
-        found.setdefault(rung, []).append((float(line["one_crop"]), float(line["pair"])))
-    base = found.pop(next(iter(recipe.RUNGS)), None)
-    if not base or not found:
+        beside.setdefault(rung, []).append(tuple(float(line[name]) - (mean or 0) for name, mean in zip(("one_crop", "pair"), means)))
+    own = beside.pop(BASE, None)
+    if not own or not beside:
         raise errors.Fail("no picture of a ladder without its base and a rung: run `make study OF=ladder`")
-    means = [statistics.mean(each) for each in zip(*base)]
-    beside = {rung: [tuple(value - mean for value, mean in zip(run, means)) for run in each] for rung, each in found.items()}
     order = sorted(beside, key=lambda rung: -statistics.mean(one for one, _ in beside[rung]))
-    with figures.style(), files.replacing(path) as temporary:
+    with figures.style():
         figure, ax = figures.plt.subplots(figsize=(7.5, 1.2 + 0.32 * len(order)))
-        own = [tuple(value - mean for value, mean in zip(run, means)) for run in base]
         figures.differences(ax, [(recipe.SAID[rung.split("-", 1)[1]], beside[rung]) for rung in order], own)
         ax.set_title(
-            "What one change adds to `small` in %d epochs\n(grey: between its own %d seeds; PublicTest, n = %s)" % (recipe.LADDER_EPOCHS, len(base), _n(lines)),
+            "What one change adds to `small` in %d epochs\n(grey: between its own %d seeds; PublicTest, n = %s)" % (recipe.LADDER_EPOCHS, len(own), _n(lines)),
             loc="left",
         )
         figure.tight_layout()
-        figure.savefig(temporary, format="png", dpi=110)
-        figures.plt.close(figure)
+        figures.save(figure, path)
 
 
 def _n(lines):
